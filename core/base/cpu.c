@@ -1,0 +1,112 @@
+/*
+ * cpu.c - which instruction set this process uses
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#define _GNU_SOURCE
+#include "base/cpu.h"
+
+#include "dsr1.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+static enum cpu_level level_chosen;
+static char brand[64] = "unknown";
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static const char *const level_names[CPU_LEVELS] = {"scalar", "avx2", "avx512"};
+
+enum cpu_level cpu_level_hardware(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c"))
+        return CPU_SCALAR;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vnni"))
+        return CPU_AVX512;
+    return CPU_AVX2;
+#else
+    return CPU_SCALAR;
+#endif
+}
+
+static void read_brand(void)
+{
+#if defined(__x86_64__)
+    unsigned regs[12];
+    unsigned max = __get_cpuid_max(0x80000000u, NULL);
+    if (max < 0x80000004u)
+        return;
+    for (unsigned i = 0; i < 3; i++)
+        __get_cpuid(0x80000002u + i, &regs[4 * i], &regs[4 * i + 1], &regs[4 * i + 2], &regs[4 * i + 3]);
+    memcpy(brand, regs, 48);
+    brand[48] = 0;
+    char *start = brand + strspn(brand, " ");
+    memmove(brand, start, strlen(start) + 1);
+#endif
+}
+
+static void choose(void)
+{
+    level_chosen = cpu_level_hardware();
+    const char *wish = getenv("DSR1_CPU");
+    for (int i = 0; wish && i < CPU_LEVELS; i++)
+        if (strcmp(wish, level_names[i]) == 0 && i < (int) level_chosen)
+            level_chosen = (enum cpu_level) i;
+    read_brand();
+}
+
+enum cpu_level cpu_level(void)
+{
+    pthread_once(&once, choose);
+    return level_chosen;
+}
+
+const char *cpu_level_name(enum cpu_level level)
+{
+    return level_names[level];
+}
+
+const char *cpu_brand(void)
+{
+    pthread_once(&once, choose);
+    return brand;
+}
+
+/* A container's CPU quota counts as much as its affinity mask: more threads than quota only wait. */
+static int quota_cpus(void)
+{
+    long quota, period;
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (!file)
+        return 0;
+    int n = fscanf(file, "%ld %ld", &quota, &period);
+    fclose(file);
+    return n == 2 && period > 0 && quota > 0 ? (int) ((quota + period - 1) / period) : 0;
+}
+
+int cpu_count(void)
+{
+    cpu_set_t set;
+    int n = 1;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        n = CPU_COUNT(&set);
+    int quota = quota_cpus();
+    if (quota > 0 && quota < n)
+        n = quota;
+    return n > 0 ? n : 1;
+}
+
+const char *dsr1_cpu_name(void)
+{
+    return cpu_level_name(cpu_level());
+}

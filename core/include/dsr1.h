@@ -1,0 +1,301 @@
+/*
+ * dsr1.h - the public interface of the dsr1 inference core
+ *
+ * A model is an open GGUF file: weights, tokenizer, chat template. It never
+ * changes after it was opened, and any number of threads and engines share it.
+ * An engine owns a KV cache and a thread pool and serves requests on a model.
+ *
+ * The engine is a pump. dsr1_engine_submit() queues a request;
+ * dsr1_engine_step() computes one batch for all of them, calls their event
+ * functions and returns. Loops, sleeping and sockets belong to the caller:
+ *
+ *     dsr1_engine_submit(engine, &request, &id, &err);
+ *     while (dsr1_engine_step(engine, &err) > 0)
+ *         ;
+ *
+ * Functions that can fail return a dsr1_status: zero is success, negatives are
+ * errors, and the reason is in *err (which may be NULL). Strings are UTF-8
+ * unless a comment says bytes.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef DSR1_H
+#define DSR1_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define DSR1_API __attribute__((visibility("default")))
+#else
+#define DSR1_API
+#endif
+
+#define DSR1_VERSION "0.1.0"
+
+/* ------------------------------------------------------------------ */
+/* Status                                                              */
+/* ------------------------------------------------------------------ */
+
+typedef enum dsr1_status {
+    DSR1_OK = 0,
+    DSR1_ERR_NOMEM = -1,       /* an allocation failed */
+    DSR1_ERR_IO = -2,          /* the operating system refused: errno's text is in the message */
+    DSR1_ERR_FORMAT = -3,      /* a file or message is broken */
+    DSR1_ERR_UNSUPPORTED = -4, /* well-formed, but not something dsr1 can do */
+    DSR1_ERR_LIMIT = -5,       /* longer than the context, or another stated limit */
+    DSR1_ERR_ARGUMENT = -6,    /* the caller's argument is out of range */
+    DSR1_ERR_BUSY = -7,        /* the queue is full: try again later */
+    DSR1_ERR_CANCELLED = -8,   /* cancelled by the caller */
+    DSR1_ERR_INTERNAL = -9     /* a bug in dsr1 */
+} dsr1_status;
+
+/* The first failure wins: a function never overwrites a message. Start with {0}. */
+typedef struct dsr1_error {
+    dsr1_status status;
+    char message[500];
+} dsr1_error;
+
+/* "DSR1_ERR_FORMAT" and so on; never NULL. */
+DSR1_API const char *dsr1_status_name(dsr1_status status);
+
+DSR1_API const char *dsr1_version(void);
+
+/* ------------------------------------------------------------------ */
+/* Model                                                               */
+/* ------------------------------------------------------------------ */
+
+typedef struct dsr1_model dsr1_model;
+
+typedef struct dsr1_model_info {
+    const char *path;           /* as given to dsr1_model_open */
+    const char *name;           /* general.name, or "" */
+    const char *architecture;   /* general.architecture */
+    const char *file_type;      /* the most common weight type, "Q4_K" */
+    const char *template_name;  /* chat template family, or "" where there is none we know */
+    uint64_t n_parameters;
+    uint64_t size;              /* bytes of all tensors */
+    int n_layers;
+    int n_embd;
+    int n_vocab;
+    int n_experts;              /* 0 for dense models */
+    int n_experts_used;
+    int n_context_train;
+    bool has_fim;               /* dsr1_fim_tokens works */
+    int32_t bos, eos;           /* -1 where the file has none */
+} dsr1_model_info;
+
+/*
+ * Maps the GGUF file at path (the first part of a split file) and checks all of
+ * it before use. DSR1_ERR_IO, DSR1_ERR_FORMAT (names the tensor or key),
+ * DSR1_ERR_UNSUPPORTED (names what is missing), DSR1_ERR_NOMEM. *model is NULL
+ * after a failure.
+ */
+DSR1_API dsr1_status dsr1_model_open(const char *path, dsr1_model **model, dsr1_error *err);
+DSR1_API void dsr1_model_close(dsr1_model *model);      /* accepts NULL; no engine may use it any more */
+DSR1_API void dsr1_model_get_info(const dsr1_model *model, dsr1_model_info *info);
+
+/* ------------------------------------------------------------------ */
+/* Text                                                                */
+/* ------------------------------------------------------------------ */
+
+enum {
+    DSR1_PARSE_SPECIAL = 1, /* the text of control tokens becomes those tokens */
+    DSR1_ADD_BOS = 2        /* BOS in front (and EOS behind) where the model wants it */
+};
+
+/*
+ * Writes at most capacity ids and returns how many the text has, which may be
+ * more; negative is a dsr1_status (DSR1_ERR_NOMEM). Ill-formed UTF-8 counts as
+ * U+FFFD.
+ */
+DSR1_API ptrdiff_t dsr1_tokenize(const dsr1_model *model, const char *text, size_t size, int flags,
+                                 int32_t *tokens, size_t capacity);
+
+/*
+ * Bytes of one token, not zero-terminated: at most capacity are written, the
+ * whole length is returned. Control tokens are empty unless special is set.
+ * A code point may span several tokens.
+ */
+DSR1_API size_t dsr1_token_bytes(const dsr1_model *model, int32_t token, bool special,
+                                 char *bytes, size_t capacity);
+
+/* Does generation end at this token? */
+DSR1_API bool dsr1_token_is_end(const dsr1_model *model, int32_t token);
+
+/* The id of the control or user-defined token with exactly this text, or -1. */
+DSR1_API int32_t dsr1_token_find(const dsr1_model *model, const char *text);
+
+typedef struct dsr1_message {
+    const char *role;    /* "system", "user", "assistant" */
+    const char *content;
+} dsr1_message;
+
+/*
+ * Renders messages with the model's chat template into a new string that the
+ * caller frees with dsr1_free(). Tokenise it with DSR1_PARSE_SPECIAL and
+ * without DSR1_ADD_BOS: the text holds BOS where the template has it.
+ * DSR1_ERR_UNSUPPORTED for a template of no known family or an unknown role.
+ */
+DSR1_API dsr1_status dsr1_chat_render(const dsr1_model *model, const dsr1_message *messages, size_t n_messages,
+                                      bool add_generation_prompt, char **text, dsr1_error *err);
+
+/*
+ * The ids of a whole chat prompt. As dsr1_chat_render() + dsr1_tokenize(), but
+ * control-token text inside a message's content stays text, so that data cannot
+ * pose as a turn of the conversation.
+ */
+DSR1_API ptrdiff_t dsr1_chat_tokens(const dsr1_model *model, const dsr1_message *messages, size_t n_messages,
+                                    bool add_generation_prompt, int32_t *tokens, size_t capacity, dsr1_error *err);
+
+/*
+ * The ids of a fill-in-the-middle prompt (prefix, suffix, then the middle is
+ * generated). Returns like dsr1_tokenize(); DSR1_ERR_UNSUPPORTED where the
+ * vocabulary has no such tokens.
+ */
+DSR1_API ptrdiff_t dsr1_fim_tokens(const dsr1_model *model, const char *prefix, size_t prefix_size,
+                                   const char *suffix, size_t suffix_size, int32_t *tokens, size_t capacity,
+                                   dsr1_error *err);
+
+DSR1_API void dsr1_free(void *memory);
+
+/* ------------------------------------------------------------------ */
+/* Engine                                                              */
+/* ------------------------------------------------------------------ */
+
+typedef struct dsr1_engine dsr1_engine;
+
+typedef enum dsr1_kv_type { DSR1_KV_F16 = 0, DSR1_KV_F32 = 1, DSR1_KV_Q8_0 = 2 } dsr1_kv_type;
+
+/* Zero means the default everywhere. */
+typedef struct dsr1_engine_options {
+    int n_threads;       /* cores this process may use */
+    int context_size;    /* tokens of one request, prompt and answer; min(model, 4096) */
+    size_t kv_cache_size;/* bytes for all requests; room for max_batch/4 whole contexts, at most 1 GiB */
+    int max_batch;       /* requests running at once; 16 */
+    int max_queue;       /* requests waiting; 1024 */
+    int chunk_size;      /* prompt tokens computed per step; 256 */
+    dsr1_kv_type kv_type;
+} dsr1_engine_options;
+
+DSR1_API dsr1_status dsr1_engine_open(const dsr1_model *model, const dsr1_engine_options *options,
+                                      dsr1_engine **engine, dsr1_error *err);
+DSR1_API void dsr1_engine_close(dsr1_engine *engine);   /* accepts NULL; requests end without an event */
+
+typedef enum dsr1_finish {
+    DSR1_FINISH_NONE = 0,
+    DSR1_FINISH_END = 1,       /* the model ended its answer */
+    DSR1_FINISH_STOP = 2,      /* a stop string was met (and is not part of the text) */
+    DSR1_FINISH_LENGTH = 3,    /* max_tokens, or the end of the context */
+    DSR1_FINISH_CANCELLED = 4,
+    DSR1_FINISH_ERROR = 5
+} dsr1_finish;
+
+typedef struct dsr1_usage {
+    int prompt_tokens;
+    int cached_tokens;         /* of the prompt, found in the KV cache */
+    int completion_tokens;
+    double queue_ms, prefill_ms, decode_ms;
+} dsr1_usage;
+
+typedef enum dsr1_event_type {
+    DSR1_EVENT_TOKEN = 1,      /* one more token; text may be empty while a code point or stop string is open */
+    DSR1_EVENT_LOGITS = 2,     /* logits of one prompt position (want_logits) */
+    DSR1_EVENT_DONE = 3        /* last event of every request, exactly once */
+} dsr1_event_type;
+
+typedef struct dsr1_event {
+    dsr1_event_type type;
+    uint64_t request;
+    /* TOKEN */
+    int32_t token;
+    float logprob;             /* of the token under the model's own distribution */
+    /* TOKEN and DONE: text to append, whole UTF-8 characters, not zero-terminated; valid in the callback only */
+    const char *text;
+    size_t text_size;
+    /* LOGITS: n_vocab floats at prompt position `position`; valid in the callback only */
+    const float *logits;
+    int position;
+    /* DONE */
+    dsr1_finish finish;
+    dsr1_usage usage;
+    const dsr1_error *error;   /* with DSR1_FINISH_ERROR, else NULL */
+} dsr1_event;
+
+/* Called from within dsr1_engine_step(). May submit and cancel; must not step or close. */
+typedef void (*dsr1_event_fn)(const dsr1_event *event, void *user);
+
+typedef enum dsr1_logits_mode { DSR1_LOGITS_NONE = 0, DSR1_LOGITS_LAST = 1, DSR1_LOGITS_ALL = 2 } dsr1_logits_mode;
+
+/*
+ * A request. All it points to is copied by submit. Zero is a sensible value for
+ * every field but the prompt and max_tokens.
+ */
+typedef struct dsr1_request {
+    const int32_t *tokens;     /* the prompt */
+    size_t n_tokens;
+    int max_tokens;            /* 0: only evaluate the prompt (for want_logits); negative: to the end of the context */
+    float temperature;         /* 0: greedy */
+    int top_k;                 /* 0: off */
+    float top_p;               /* 0 or 1: off */
+    float min_p;               /* 0: off */
+    float repeat_penalty;      /* 0 or 1: off; over the last 64 tokens */
+    uint64_t seed;
+    const char *const *stop;   /* n_stop strings; each may be found across tokens */
+    size_t n_stop;
+    bool ignore_end;           /* go on after an end token (benchmarks) */
+    bool special;              /* write the text of control tokens too */
+    dsr1_logits_mode want_logits;
+    int priority;              /* larger runs first; interactive 0, batch -1 */
+    dsr1_event_fn on_event;
+    void *user;
+} dsr1_request;
+
+/*
+ * Queues a request. Callable from any thread. DSR1_ERR_LIMIT when the prompt
+ * does not fit the context, DSR1_ERR_BUSY when the queue is full,
+ * DSR1_ERR_ARGUMENT for a token out of range or a bad option. After a failure
+ * no event is sent.
+ */
+DSR1_API dsr1_status dsr1_engine_submit(dsr1_engine *engine, const dsr1_request *request, uint64_t *id,
+                                        dsr1_error *err);
+
+/*
+ * Asks for a request to end; its DONE event comes from a later step, before
+ * another token is computed for it. Callable from any thread; an unknown or
+ * finished id is ignored.
+ */
+DSR1_API void dsr1_engine_cancel(dsr1_engine *engine, uint64_t id);
+
+/*
+ * Computes one batch. Returns the number of requests that are not done yet (0:
+ * idle, nothing to do until the next submit), or a negative dsr1_status after
+ * which the engine can only be closed. One thread at a time.
+ */
+DSR1_API int dsr1_engine_step(dsr1_engine *engine, dsr1_error *err);
+
+typedef struct dsr1_engine_stats {
+    int n_threads, context_size, max_batch;
+    int n_running, n_queued;
+    size_t kv_used, kv_size;                 /* bytes */
+    uint64_t n_requests, n_finished, n_cancelled, n_failed;
+    uint64_t prompt_tokens, cached_tokens, completion_tokens;
+    uint64_t n_steps, n_step_rows;           /* mean batch = n_step_rows / n_steps */
+    double prefill_s, decode_s;              /* time spent in steps, split by rows */
+} dsr1_engine_stats;
+
+DSR1_API void dsr1_engine_get_stats(const dsr1_engine *engine, dsr1_engine_stats *stats);
+
+/* The instruction set in use: "scalar", "avx2" or "avx512". DSR1_CPU in the environment lowers it. */
+DSR1_API const char *dsr1_cpu_name(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,204 @@
+/*
+ * kernel.h - the arithmetic of a step, one table of functions per CPU
+ *
+ * Every function here gives a row the same bits whatever stands beside it: how
+ * many columns are multiplied at once, which thread does it and how the work is
+ * cut never enters a sum. Where a comment says "canonical", the scalar kernel
+ * defines the order of operations and its siblings reproduce it bit for bit.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef KERNEL_KERNEL_H
+#define KERNEL_KERNEL_H
+
+#include "base/cpu.h"
+#include "base/tensor_type.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ------------------------------------------------------------------ */
+/* Activations                                                         */
+/* ------------------------------------------------------------------ */
+
+/*
+ * Quantised weights meet activations in 8 bits, one float scale per 32 values.
+ * A quantised row of n values (a multiple of 32) is one record:
+ *
+ *     int8_t q[n];  float d[n / 32];  int16_t sum[n / 16];
+ *
+ * x[i] ~ d[i / 32] * q[i], and sum[j] = sum of q over 16 values, which turns the
+ * zero points and minimums of weight formats into one product per block.
+ * d = max |x| / 127 over the block, q = x / d rounded to nearest, halves to even;
+ * an all-zero block has d = 0, q = 0. Canonical.
+ *
+ * One row is quantised once and shared by every matrix it is multiplied with.
+ */
+static inline size_t act_q8_size(size_t n)
+{
+    return (n + n / 32 * sizeof(float) + n / 16 * sizeof(int16_t) + 63) & ~(size_t) 63;
+}
+static inline const float *act_q8_d(const void *row, size_t n)
+{
+    return (const float *) ((const char *) row + n);
+}
+static inline const int16_t *act_q8_sum(const void *row, size_t n)
+{
+    return (const int16_t *) ((const char *) row + n + n / 32 * sizeof(float));
+}
+
+/* Does a matrix of this type want act_q8 rows (true) or plain f32 rows (F32, F16, BF16)? */
+bool weight_wants_q8(enum tensor_type type);
+
+/* ------------------------------------------------------------------ */
+/* Weights                                                             */
+/* ------------------------------------------------------------------ */
+
+/*
+ * A panel is 16 consecutive rows of a matrix, interleaved so that one vector
+ * holds the same column of all 16: products need no horizontal sums, and the
+ * sum over columns runs in the same order for every number of right-hand sides.
+ * Rows beyond the matrix are zero. Layouts: kernel/panel.h.
+ */
+enum { PANEL_ROWS = 16 };
+
+/* Bytes of one panel of n_in columns, a multiple of 64. */
+size_t panel_size(enum tensor_type type, int n_in);
+
+/*
+ * A weight matrix, or n_mats of them (experts) one after the other. `data` is
+ * the mapped file. `panels` is the packed copy or NULL, in which case panels are
+ * packed on the fly into scratch: same bits, more work.
+ */
+struct weight {
+    enum tensor_type type;
+    int n_in;               /* columns: length of an input row */
+    int n_out;              /* rows: length of an output row */
+    int n_mats;
+    size_t row_size;        /* bytes of one row in the file */
+    const uint8_t *data;
+    const uint8_t *panels;
+};
+
+static inline int weight_panels(const struct weight *w)
+{
+    return (w->n_out + PANEL_ROWS - 1) / PANEL_ROWS;
+}
+
+/* Packs up to 16 rows of file format at src (n_rows of them exist) into one panel at dst (64-aligned). */
+void panel_pack(enum tensor_type type, const uint8_t *src, size_t row_size, int n_rows, int n_in, void *dst);
+
+/* One row of file format to floats, exactly as the format defines it (quant-formats, 1 ulp at most). */
+void dequantize_row(enum tensor_type type, const void *src, int n, float *dst);
+
+/* ------------------------------------------------------------------ */
+/* Attention                                                           */
+/* ------------------------------------------------------------------ */
+
+enum kv_type { KV_F16, KV_F32, KV_Q8_0, KV_TYPES };
+
+/* Bytes of n cached values. Q8_0: blocks {f16 d, int8 q[32]}; n is a multiple of 32 there. */
+static inline size_t kv_row_size(enum kv_type type, size_t n)
+{
+    return type == KV_F32 ? 4 * n : type == KV_F16 ? 2 * n : n / 32 * 34;
+}
+
+/*
+ * The state of one query's softmax while it walks over the cache in pieces
+ * (online softmax, Milakov and Gimelshein 2018). Start: max = -INFINITY (or the
+ * attention sink's logit, with sum 1), sum = 0, acc = 0. End: acc / sum.
+ */
+struct attend_state {
+    float max;
+    float sum;
+};
+
+/*
+ * One piece of cache against n_q queries that read the same key/value head.
+ *
+ *   q[i]      n_k floats, already scaled
+ *   k, v      position p's row at k + p * k_stride (n_k values), v + p * v_stride (n_v values), in kv_type
+ *   from, to  query i sees positions from[i] <= p < to[i] of this piece; an empty range changes nothing
+ *   state[i], acc[i]   n_v floats; updated
+ *
+ * A piece holds at most ATTEND_PIECE positions. The result for a query depends
+ * on its own range alone, not on its neighbours.
+ */
+enum { ATTEND_PIECE = 64 };
+
+struct attend_piece {
+    enum kv_type type;
+    int n_k, n_v;
+    const uint8_t *k, *v;
+    size_t k_stride, v_stride;
+    int n_q;
+    const float *const *q;
+    const int *from, *to;
+    struct attend_state *state;
+    float *const *acc;
+};
+
+/* ------------------------------------------------------------------ */
+/* The table                                                           */
+/* ------------------------------------------------------------------ */
+
+struct kernels {
+    enum cpu_level level;
+
+    /*
+     * y[c][0 .. n_rows-1] = panel . x[c] for n_cols right-hand sides, n_rows <= 16.
+     * x[c] is an act_q8 record or floats (weight_wants_q8). Canonical.
+     */
+    void (*panel_product[TENSOR_TYPES])(const void *panel, int n_in, int n_rows, const void *const x[], int n_cols,
+                                        float *const y[]);
+
+    /* An act_q8 record of n floats. Canonical. */
+    void (*quantize_row)(const float *x, int n, void *row);
+
+    /* y = x / sqrt(mean(x^2) + eps) * w; the squares are summed in double. y may be x. w may be NULL (ones). */
+    void (*rms_norm)(const float *x, const float *w, int n, float eps, float *y);
+
+    /* y = silu(gate) * up; y may be gate. */
+    void (*swiglu)(const float *gate, const float *up, int n, float *y);
+
+    /* x += a * y */
+    void (*add_scaled)(float *x, float a, const float *y, int n);
+
+    /*
+     * Rotates n_rot leading values in pairs by cos_sin[2i], cos_sin[2i+1], i < n_rot/2.
+     * neox: pairs (i, i + n_rot/2); else (2i, 2i + 1).
+     */
+    void (*rope)(float *x, int n_rot, bool neox, const float *cos_sin);
+
+    /* n floats into the cache's format. */
+    void (*kv_store)(enum kv_type type, const float *x, int n, void *row);
+
+    void (*attend)(const struct attend_piece *piece);
+
+    /* x[i] = exp(x[i] - max x), returns the sum; for router and sampler. Sum in double, in order. */
+    double (*softmax_exp)(float *x, int n);
+};
+
+/* The table of a level that this CPU has; NULL otherwise. */
+const struct kernels *kernels_for(enum cpu_level level);
+
+/* The table of cpu_level(). */
+const struct kernels *kernels_default(void);
+
+/* ------------------------------------------------------------------ */
+/* Matrix products                                                     */
+/* ------------------------------------------------------------------ */
+
+/* Bytes of scratch that matmul_panels needs per thread for this weight: 0 when it is packed. */
+size_t matmul_scratch_size(const struct weight *w);
+
+/*
+ * y[c][r] = W_mat . x[c] for the rows of panels first .. last-1 of matrix mat.
+ * Any split of the panels and columns over threads and calls gives the same bits.
+ * y[c] points to a row of n_out floats.
+ */
+void matmul_panels(const struct kernels *k, const struct weight *w, int mat, int first, int last,
+                   const void *const x[], int n_cols, float *const y[], void *scratch);
+
+#endif

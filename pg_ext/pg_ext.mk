@@ -1,0 +1,1 @@
+# The PostgreSQL extension, built by PGXS for the server that PG_CONFIG names.

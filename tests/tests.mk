@@ -1,0 +1,26 @@
+# Unit and kernel tests: one program a file, linked with the core and cmocka. Fuzz targets need clang.
+
+UNIT_SRC := $(wildcard tests/unit/test_*.c tests/kernel/test_*.c)
+UNIT_BIN := $(UNIT_SRC:tests/%.c=$(B)/tests/%)
+
+$(B)/obj/tests/%.o: CFLAGS_FILE := -Itests -Ilsp_bridge
+
+$(B)/tests/%: $(B)/obj/tests/%.o $(B)/libdsr1.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka -ljansson
+
+tests-built: $(UNIT_BIN)
+
+check: tests-built ## unit and kernel tests only
+	@scripts/run-unit $(UNIT_BIN)
+
+check-asan: ## unit tests under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory -j2 B=build-asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" check
+
+check-tsan: ## unit tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory -j2 B=build-tsan SAN="-fsanitize=thread" check
+
+.PHONY: tests-built check-asan check-tsan
+.PRECIOUS: $(B)/obj/%.o
+-include $(UNIT_SRC:%.c=$(B)/obj/%.d)
