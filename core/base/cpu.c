@@ -3,7 +3,6 @@
  *
  * SPDX-License-Identifier: PostgreSQL
  */
-#define _GNU_SOURCE
 #include "base/cpu.h"
 
 #include "dsr1.h"

@@ -7,7 +7,6 @@
  *
  * SPDX-License-Identifier: PostgreSQL
  */
-#define _GNU_SOURCE
 #include "base/thread_pool.h"
 
 #include "base/error.h"
