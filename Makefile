@@ -23,7 +23,7 @@ LDFLAGS_ALL := -pthread $(SAN) $(LDFLAGS)
 LIBS        := -lpcre2-8 -lm
 
 .DEFAULT_GOAL := all
-.PHONY: all help clean setup demo test check installcheck bench fuzz format tidy layers symbols install models
+.PHONY: all help clean setup demo test check installcheck bench fuzz format tidy layers symbols install models objects warnings
 
 include core/core.mk
 include lsp_bridge/lsp_bridge.mk
@@ -57,6 +57,11 @@ layers: ## check that includes only go down (design: docs/architecture.md)
 
 symbols: $(B)/libdsr1.so ## check that the shared core exports dsr1_* and nothing else
 	@scripts/check-symbols $(B)/libdsr1.so
+
+objects: $(CORE_OBJ) $(foreach f,$(TOOLS_SRC) $(DAEMON_SRC) $(LSP_SRC) $(UNIT_SRC),$(B)/obj/$(f:.c=.o))
+
+warnings: ## check that gcc and clang have nothing to say
+	@scripts/check-warnings
 
 clean: ## remove what was built
 	rm -rf build build-*
