@@ -1,0 +1,63 @@
+/*
+ * main.c - dsr1, the command line program
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "tools/tool.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *about;
+} tools[] = {
+    {"info", tool_info, "what a model file is: architecture, tensors, sizes"},
+    {"run", tool_run, "complete a prompt or answer a question"},
+    {"tokenize", tool_tokenize, "text to token ids, and back"},
+    {"template", tool_template, "chat messages to the prompt a model was trained on"},
+    {"logits", tool_logits, "evaluate token ids and write the logits"},
+    {"perplexity", tool_perplexity, "how well a model predicts a text"},
+    {"bench", tool_bench, "prompt and generation speed"},
+};
+
+enum { N_TOOLS = sizeof tools / sizeof *tools };
+
+static void print_help(void)
+{
+    puts("Usage: dsr1 COMMAND [OPTION]...\n"
+         "\n"
+         "Runs language models from GGUF files. Commands:");
+    for (size_t i = 0; i < N_TOOLS; i++)
+        printf("  %-12s %s\n", tools[i].name, tools[i].about);
+    puts("\n"
+         "dsr1 COMMAND --help tells more. Without -m, the model is the file that DSR1_MODEL\n"
+         "names, else the shipped one. DSR1_CPU=scalar|avx2|avx512 lowers the instruction set.\n"
+         "Exit status: 0 for success, 1 for a failure, 2 for wrong usage.");
+}
+
+int main(int argc, char **argv)
+{
+    log_set_sink(log_to_stderr, NULL, LOG_WARN);
+    const char *name = argc > 1 ? argv[1] : NULL;
+    if (!name) {
+        fputs("dsr1: no command (see dsr1 --help)\n", stderr);
+        return 2;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_help();
+        return 0;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("dsr1 %s (%s)\n", dsr1_version(), dsr1_cpu_name());
+        return 0;
+    }
+    for (size_t i = 0; i < N_TOOLS; i++)
+        if (strcmp(name, tools[i].name) == 0)
+            return tools[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "dsr1: no command %s (see dsr1 --help)\n", name);
+    return 2;
+}

@@ -1,0 +1,406 @@
+/*
+ * tool_run.c - dsr1 run: complete a prompt or answer a question
+ *
+ * The answer streams to standard output and nothing else goes there; figures
+ * go to standard error, or all together into one object with --json.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "tools/tool.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_LOGPROBS = 20 };
+
+struct answer_token {
+    int32_t id;
+    float logprob;
+    int n_top;
+    int32_t top[MAX_LOGPROBS];
+    float top_logprob[MAX_LOGPROBS];
+};
+
+struct run {
+    const char *model, *prompt, *file, *system;
+    bool chat, raw, verbose, json, ignore_end, special;
+    int max_tokens, top_k, logprobs;
+    float temperature, top_p, min_p, repeat_penalty;
+    uint64_t seed;
+    struct string_list stop;
+    struct engine_flags engine;
+    /* Filled while the engine runs. */
+    struct buffer text;
+    struct answer_token *tokens;
+    size_t n_tokens, capacity;
+    size_t first_row;           /* prompt position whose logits chose the first token of the answer */
+    int n_vocab;
+    dsr1_finish finish;
+    dsr1_usage usage;
+    dsr1_error *err;
+};
+
+static const char *const finish_names[] = {"none", "end", "stop", "length", "cancelled", "error"};
+
+/* ------------------------------------------------------------------ */
+/* The prompt                                                          */
+/* ------------------------------------------------------------------ */
+
+/* echo and editors end a text with a newline that a question does not have. */
+static void drop_newline(struct buffer *text)
+{
+    if (text->size && text->data[text->size - 1] == '\n')
+        text->data[--text->size] = 0;
+}
+
+static dsr1_status read_prompt(const struct run *o, struct buffer *prompt, dsr1_error *err)
+{
+    if (o->prompt) {
+        buffer_string(prompt, o->prompt);
+        return prompt->failed ? error_nomem(err, "the prompt") : DSR1_OK;
+    }
+    if (!o->file && isatty(STDIN_FILENO))
+        fputs("dsr1 run: type the prompt, end it with Ctrl-D\n", stderr);
+    return tool_read(o->file, prompt, err);
+}
+
+static dsr1_status chat_tokens(const struct run *o, const dsr1_model *model, const char *content,
+                               struct int_list *tokens, dsr1_error *err)
+{
+    dsr1_message messages[2];
+    size_t n_messages = 0;
+    if (o->system)
+        messages[n_messages++] = (dsr1_message){"system", o->system};
+    messages[n_messages++] = (dsr1_message){"user", content};
+    ptrdiff_t n = dsr1_chat_tokens(model, messages, n_messages, true, NULL, 0, err);
+    if (n < 0)
+        return error_set(err, (dsr1_status) n, "cannot render the conversation");
+    *tokens = (struct int_list){memory_array((size_t) n, sizeof *tokens->items), (size_t) n};
+    if (!tokens->items)
+        return error_nomem(err, "the prompt");
+    n = dsr1_chat_tokens(model, messages, n_messages, true, tokens->items, tokens->n, err);
+    return n < 0 ? error_set(err, (dsr1_status) n, "cannot render the conversation") : DSR1_OK;
+}
+
+static dsr1_status make_prompt(const struct run *o, const dsr1_model *model, const dsr1_model_info *info,
+                               struct int_list *tokens, dsr1_error *err)
+{
+    struct buffer prompt = {0};
+    dsr1_status status = read_prompt(o, &prompt, err);
+    if (status == DSR1_OK && (o->chat || (!o->raw && *info->template_name))) {
+        if (!o->prompt)
+            drop_newline(&prompt);
+        if (prompt.size && memchr(prompt.data, 0, prompt.size))
+            status = error_set(err, DSR1_ERR_ARGUMENT, "the prompt has a zero byte, which a chat message cannot hold");
+        else
+            status = chat_tokens(o, model, prompt.data ? prompt.data : "", tokens, err);
+    } else if (status == DSR1_OK) {
+        status = tool_tokens(model, prompt.data, prompt.size, DSR1_ADD_BOS | DSR1_PARSE_SPECIAL, tokens, err);
+    }
+    if (status == DSR1_OK && tokens->n == 0)
+        status = error_set(err, DSR1_ERR_ARGUMENT, "the prompt is empty");
+    buffer_free(&prompt);
+    return status;
+}
+
+/* ------------------------------------------------------------------ */
+/* The answer                                                          */
+/* ------------------------------------------------------------------ */
+
+static void keep_token(struct run *o, const dsr1_event *event)
+{
+    if (o->n_tokens == o->capacity) {
+        size_t capacity = o->capacity ? o->capacity * 2 : 64;
+        struct answer_token *tokens = memory_resize(o->tokens, capacity, sizeof *tokens);
+        if (!tokens) {
+            error_nomem(o->err, "the log-probabilities");
+            return;
+        }
+        o->tokens = tokens;
+        o->capacity = capacity;
+    }
+    o->tokens[o->n_tokens++] = (struct answer_token){.id = event->token, .logprob = event->logprob};
+}
+
+static void on_event(const dsr1_event *event, void *user)
+{
+    struct run *o = user;
+    if (o->json) {
+        buffer_append(&o->text, event->text, event->text_size);
+    } else if (event->text_size) {
+        fwrite(event->text, 1, event->text_size, stdout);
+        fflush(stdout);
+    }
+    if (event->type == DSR1_EVENT_TOKEN && o->logprobs)
+        keep_token(o, event);
+    if (event->type == DSR1_EVENT_DONE) {
+        o->finish = event->finish;
+        o->usage = event->usage;
+        if (event->finish == DSR1_FINISH_ERROR)
+            error_set(o->err, event->error->status, "%s", event->error->message);
+    }
+}
+
+static dsr1_status generate(struct run *o, dsr1_engine *engine, const struct int_list *prompt, dsr1_error *err)
+{
+    dsr1_request request = {
+        .tokens = prompt->items,
+        .n_tokens = prompt->n,
+        .max_tokens = o->max_tokens,
+        .temperature = o->temperature,
+        .top_k = o->top_k,
+        .top_p = o->top_p,
+        .min_p = o->min_p,
+        .repeat_penalty = o->repeat_penalty,
+        .seed = o->seed,
+        .stop = o->stop.items,
+        .n_stop = o->stop.n,
+        .ignore_end = o->ignore_end,
+        .special = o->special,
+        .on_event = on_event,
+        .user = o,
+    };
+    uint64_t id;
+    o->err = err;
+    dsr1_status status = dsr1_engine_submit(engine, &request, &id, err);
+    if (status == DSR1_OK)
+        status = tool_engine_drain_one(engine, id, err);
+    if (!o->json && status == DSR1_OK) {
+        putchar('\n');
+        status = tool_flush(err);
+    }
+    return status == DSR1_OK ? err->status : status;
+}
+
+/* ------------------------------------------------------------------ */
+/* Alternatives to each token                                          */
+/* ------------------------------------------------------------------ */
+
+static void on_logits(const dsr1_event *event, void *user)
+{
+    struct run *o = user;
+    if (event->type == DSR1_EVENT_DONE && event->finish == DSR1_FINISH_ERROR)
+        error_set(o->err, event->error->status, "%s", event->error->message);
+    if (event->type != DSR1_EVENT_LOGITS || (size_t) event->position < o->first_row ||
+        (size_t) event->position - o->first_row >= o->n_tokens)
+        return;
+    struct answer_token *token = &o->tokens[(size_t) event->position - o->first_row];
+    double log_sum = tool_log_sum(event->logits, o->n_vocab);
+    token->n_top = tool_top(event->logits, o->n_vocab, o->logprobs, token->top);
+    for (int i = 0; i < token->n_top; i++)
+        token->top_logprob[i] = (float) ((double) event->logits[token->top[i]] - log_sum);
+}
+
+/* The engine reports the chosen token only; the others are read from a second, teacher-forced pass. */
+static dsr1_status find_alternatives(struct run *o, dsr1_engine *engine, const struct int_list *prompt,
+                                     dsr1_error *err)
+{
+    if (o->n_tokens == 0)
+        return DSR1_OK;
+    size_t n = prompt->n + o->n_tokens - 1;
+    int32_t *tokens = memory_array(n, sizeof *tokens);
+    if (!tokens)
+        return error_nomem(err, "the log-probabilities");
+    memcpy(tokens, prompt->items, prompt->n * sizeof *tokens);
+    for (size_t i = 0; i + 1 < o->n_tokens; i++)
+        tokens[prompt->n + i] = o->tokens[i].id;
+    o->first_row = prompt->n - 1;
+    dsr1_request request = {.tokens = tokens, .n_tokens = n, .want_logits = DSR1_LOGITS_ALL, .on_event = on_logits,
+                            .user = o};
+    uint64_t id;
+    dsr1_status status = dsr1_engine_submit(engine, &request, &id, err);
+    if (status == DSR1_OK)
+        status = tool_engine_drain(engine, err);
+    free(tokens);
+    return status == DSR1_OK ? err->status : status;
+}
+
+/* ------------------------------------------------------------------ */
+/* Reports                                                             */
+/* ------------------------------------------------------------------ */
+
+static double rate(int n, double ms)
+{
+    return ms > 0 ? n * 1000.0 / ms : 0;
+}
+
+static void print_stats(const struct run *o)
+{
+    const dsr1_usage *u = &o->usage;
+    fprintf(stderr, "prompt %d tokens (%d cached) in %.0f ms, %.1f tokens/s\n", u->prompt_tokens, u->cached_tokens,
+            u->prefill_ms, rate(u->prompt_tokens - u->cached_tokens, u->prefill_ms));
+    fprintf(stderr, "answer %d tokens in %.0f ms, %.1f tokens/s; finish: %s; cpu: %s\n", u->completion_tokens,
+            u->decode_ms, rate(u->completion_tokens, u->decode_ms), finish_names[o->finish], dsr1_cpu_name());
+}
+
+static void print_token(const dsr1_model *model, int32_t id, float logprob, const char *indent)
+{
+    char text[TOOL_TOKEN_TEXT];
+    size_t size = dsr1_token_bytes(model, id, true, text, sizeof text);
+    size = size < sizeof text ? size : sizeof text;
+    fprintf(stderr, "%s%d\t%.6f\t", indent, id, (double) logprob);
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == '\n')
+            fputs("\\n", stderr);
+        else
+            fputc(text[i], stderr);
+    }
+    fputc('\n', stderr);
+}
+
+static void print_logprobs(const struct run *o, const dsr1_model *model)
+{
+    for (size_t i = 0; i < o->n_tokens; i++) {
+        print_token(model, o->tokens[i].id, o->tokens[i].logprob, "");
+        for (int t = 0; t < o->tokens[i].n_top && o->logprobs > 1; t++)
+            print_token(model, o->tokens[i].top[t], o->tokens[i].top_logprob[t], "    ");
+    }
+}
+
+static json_t *json_tokens(const struct run *o, const dsr1_model *model)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < o->n_tokens; i++) {
+        const struct answer_token *token = &o->tokens[i];
+        json_t *object = tool_token_json(model, token->id, "logprob", (double) token->logprob);
+        json_t *top = json_array();
+        for (int t = 0; t < token->n_top; t++)
+            json_array_append_new(top, tool_token_json(model, token->top[t], "logprob",
+                                                       (double) token->top_logprob[t]));
+        json_object_set_new(object, "top", top);
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
+static dsr1_status print_json(const struct run *o, const dsr1_model *model, const char *path, dsr1_error *err)
+{
+    const dsr1_usage *u = &o->usage;
+    if (o->text.failed)
+        return error_nomem(err, "the answer");
+    json_t *usage = json_pack("{s:i, s:i, s:i, s:f, s:f, s:f}", "prompt_tokens", u->prompt_tokens, "cached_tokens",
+                              u->cached_tokens, "completion_tokens", u->completion_tokens, "queue_ms", u->queue_ms,
+                              "prefill_ms", u->prefill_ms, "decode_ms", u->decode_ms);
+    json_t *root = json_pack("{s:s, s:o, s:s, s:o}", "model", path, "text",
+                             json_stringn(o->text.data ? o->text.data : "", o->text.size), "finish",
+                             finish_names[o->finish], "usage", usage);
+    if (root && o->logprobs)
+        json_object_set_new(root, "tokens", json_tokens(o, model));
+    return tool_print_json(root, err);
+}
+
+/* ------------------------------------------------------------------ */
+/* All of it                                                           */
+/* ------------------------------------------------------------------ */
+
+/* Room for the prompt and the answer; for an answer without a bound, and for short ones, the engine's default. */
+static void set_context(const struct run *o, const struct int_list *prompt, const dsr1_model_info *info,
+                        dsr1_engine_options *options)
+{
+    size_t need = prompt->n + (size_t) (o->max_tokens > 0 ? o->max_tokens : 0) + 1;
+    if (options->context_size == 0 && need > 4096 && info->n_context_train > 4096)
+        options->context_size = need < (size_t) info->n_context_train ? (int) need : info->n_context_train;
+    options->max_batch = 1;
+}
+
+static dsr1_status run(struct run *o, dsr1_error *err)
+{
+    dsr1_model *model;
+    dsr1_model_info info;
+    dsr1_engine *engine = NULL;
+    dsr1_engine_options options = {0};
+    struct int_list prompt = {0};
+    dsr1_status status = tool_model_open(o->model, &model, err);
+    if (status != DSR1_OK)
+        return status;
+    dsr1_model_get_info(model, &info);
+    o->n_vocab = info.n_vocab;
+    status = make_prompt(o, model, &info, &prompt, err);
+    if (status == DSR1_OK) {
+        tool_engine_options(&o->engine, &options);
+        set_context(o, &prompt, &info, &options);
+        status = dsr1_engine_open(model, &options, &engine, err);
+    }
+    if (status == DSR1_OK)
+        status = generate(o, engine, &prompt, err);
+    if (status == DSR1_OK && o->logprobs > 0 && !tool_interrupted())
+        status = find_alternatives(o, engine, &prompt, err);
+    if (status == DSR1_OK && o->json)
+        status = print_json(o, model, info.path, err);
+    if (status == DSR1_OK && !o->json && o->logprobs)
+        print_logprobs(o, model);
+    if (status == DSR1_OK && o->verbose)
+        print_stats(o);
+    dsr1_engine_close(engine);
+    int_list_free(&prompt);
+    dsr1_model_close(model);
+    return status;
+}
+
+static int check_usage(const struct run *o, const struct command_line *line)
+{
+    dsr1_engine_options ignored = {0};
+    if (o->prompt && o->file)
+        return options_wrong(line, "-p and -f exclude each other");
+    if (o->chat && o->raw)
+        return options_wrong(line, "--chat and --raw exclude each other");
+    if (o->system && o->raw)
+        return options_wrong(line, "--system needs a chat, and --raw is none");
+    if (!tool_engine_options(&o->engine, &ignored))
+        return options_wrong(line, "--kv %s: must be f16, f32 or q8_0", o->engine.kv);
+    return OPTIONS_GO;
+}
+
+int tool_run(int argc, char **argv)
+{
+    struct run o = {.max_tokens = 256};
+    const struct option_row rows[] = {
+        TOOL_MODEL_ROW(&o.model),
+        {'p', "prompt", OPTION_STRING, &o.prompt, "TEXT", "the prompt", 0, 0},
+        {'f', "file", OPTION_STRING, &o.file, "FILE", "read it from a file (default: standard input)", 0, 0},
+        {'n', "max-tokens", OPTION_INT, &o.max_tokens, "N", "tokens of the answer (256; -1: to the end of the context)",
+         -1, INT32_MAX},
+        {0, "chat", OPTION_FLAG, &o.chat, NULL, "ask through the chat template (default where there is one)", 0, 0},
+        {0, "raw", OPTION_FLAG, &o.raw, NULL, "continue the text as it is", 0, 0},
+        {0, "system", OPTION_STRING, &o.system, "TEXT", "a system message before the prompt", 0, 0},
+        {0, "temp", OPTION_FLOAT, &o.temperature, "T", "temperature (0: the best token each time)", 0, 100},
+        {0, "top-k", OPTION_INT, &o.top_k, "K", "sample among the K best (0: off)", 0, INT32_MAX},
+        {0, "top-p", OPTION_FLOAT, &o.top_p, "P", "sample among the best that hold P of the probability", 0, 1},
+        {0, "min-p", OPTION_FLOAT, &o.min_p, "P", "drop what is less likely than P times the best", 0, 1},
+        {0, "repeat-penalty", OPTION_FLOAT, &o.repeat_penalty, "R", "over the last 64 tokens (1: off)", 0, 100},
+        {0, "seed", OPTION_SEED, &o.seed, "S", "same seed, same answer (0)", 0, 0},
+        {0, "stop", OPTION_STRINGS, &o.stop, "TEXT", "end before this text; may be given often", 0, 0},
+        {0, "ignore-end", OPTION_FLAG, &o.ignore_end, NULL, "go on after an end token", 0, 0},
+        {0, "special", OPTION_FLAG, &o.special, NULL, "show the text of control tokens", 0, 0},
+        {0, "logprobs", OPTION_INT, &o.logprobs, "K", "log-probabilities of each token and the K best (stderr)", 1,
+         MAX_LOGPROBS},
+        {'c', "context", OPTION_INT, &o.engine.context, "N", "tokens of prompt and answer together", 1, 1 << 24},
+        TOOL_KV_ROW(o.engine, "f16 (default), f32 or q8_0"),
+        TOOL_THREADS_ROW(o.engine),
+        {0, "json", OPTION_FLAG, &o.json, NULL, "print one JSON object at the end", 0, 0},
+        {'v', "verbose", OPTION_FLAG, &o.verbose, NULL, "print times and counts on standard error", 0, 0},
+        {0},
+    };
+    const struct command_line line = {
+        "dsr1 run", "[-m MODEL] [-p TEXT | -f FILE] [-n N] [--chat | --raw] [OPTION]...",
+        "Prints the model's answer as it comes. A prompt goes through the chat template\n"
+        "where the model has one that dsr1 knows. Ctrl-C ends the answer.", rows, 0};
+    int first, go = options_parse(&line, argc, argv, &first);
+    if (go == OPTIONS_GO)
+        go = check_usage(&o, &line);
+    if (go == OPTIONS_GO) {
+        dsr1_error err = {0};
+        go = run(&o, &err) == DSR1_OK ? 0 : tool_fail("run", &err);
+    }
+    buffer_free(&o.text);
+    free(o.tokens);
+    string_list_free(&o.stop);
+    if (tool_interrupted())
+        tool_die_of_interrupt();
+    return go;
+}
