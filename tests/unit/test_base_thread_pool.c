@@ -27,7 +27,8 @@ static void count_run(void *context, int thread, int n_threads)
 {
     struct counter *counter = context;
     atomic_fetch_add(&counter->runs[thread], 1);
-    counter->n_threads = thread == 0 ? n_threads : counter->n_threads;
+    if (thread == 0)
+        counter->n_threads = n_threads;
 }
 
 static void every_thread_runs_the_work_once(void **state)
