@@ -141,9 +141,11 @@ static int set_value(const struct command_line *line, const struct option_row *r
     }
     if (good)
         return 0;
+    const char *commas = row->type == OPTION_INTS ? ", separated by commas" : "";
+    if (row->min != row->max && row->max == INT32_MAX)
+        return options_wrong(line, "--%s %s: must be a whole number from %g%s", row->name, text, row->min, commas);
     if (row->min != row->max)
-        return options_wrong(line, "--%s %s: must be %g to %g%s", row->name, text, row->min, row->max,
-                             row->type == OPTION_INTS ? ", separated by commas" : "");
+        return options_wrong(line, "--%s %s: must be %g to %g%s", row->name, text, row->min, row->max, commas);
     return options_wrong(line, "--%s %s: not a number", row->name, text);
 }
 
