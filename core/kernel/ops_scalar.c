@@ -1,0 +1,91 @@
+/*
+ * ops_scalar.c - vector operations in plain C: the definition of their siblings
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "kernel/ops.h"
+#include "kernel/ops_scalar.h"
+
+void rms_norm_scalar(const float *x, const float *w, int n, float eps, float *y)
+{
+    /* A square of a float is exact in double, so only the additions round. */
+    double lane[16] = {0};
+    for (int i = 0; i < n; i++)
+        lane[i % 16] += (double) x[i] * x[i];
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    float scale = rms_scale(lane[0], n, eps);
+    for (int i = 0; i < n; i++)
+        y[i] = w ? x[i] * scale * w[i] : x[i] * scale;
+}
+
+void swiglu_scalar(const float *gate, const float *up, int n, float *y)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = silu_mul_scalar(gate[i], up[i]);
+}
+
+void swiglu_oai_scalar(const float *gate, const float *up, int n, float *y)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = swiglu_oai_one(gate[i], up[i]);
+}
+
+void add_scaled_scalar(float *x, float a, const float *y, int n)
+{
+    for (int i = 0; i < n; i++)
+        x[i] = fmaf(a, y[i], x[i]);
+}
+
+void rope_scalar(float *x, int n_rot, bool neox, const float *cos_sin)
+{
+    int half = n_rot / 2;
+    for (int i = 0; i < half; i++) {
+        int a = neox ? i : 2 * i, b = neox ? i + half : 2 * i + 1;
+        rotate_scalar(&x[a], &x[b], cos_sin[2 * i], cos_sin[2 * i + 1]);
+    }
+}
+
+double softmax_exp_scalar(float *x, int n)
+{
+    float max = -INFINITY;
+    for (int i = 0; i < n; i++)
+        max = x[i] > max ? x[i] : max;
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+        x[i] = x[i] == -INFINITY ? 0 : exp_scalar(x[i] - max);
+        sum += x[i];
+    }
+    return sum;
+}
+
+static void store_q8_0(const float *x, uint8_t *block)
+{
+    float max = 0, factor;
+    for (int i = 0; i < 32; i++)
+        max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
+    uint16_t d = q8_0_scale(max, &factor);
+    memcpy(block, &d, 2);
+    for (int i = 0; i < 32; i++) {
+        float q = x[i] * factor;
+        q = q > -127.0f ? q : -127.0f;
+        q = q < 127.0f ? q : 127.0f;
+        block[2 + i] = (uint8_t) (int8_t) rintf(q);
+    }
+}
+
+void kv_store_scalar(enum kv_type type, const float *x, int n, void *row)
+{
+    uint8_t *out = row;
+    if (type == KV_F32)
+        memcpy(out, x, (size_t) n * sizeof *x);
+    else if (type == KV_F16)
+        for (int i = 0; i < n; i++) {
+            uint16_t half = f16_from_f32(x[i]);
+            memcpy(out + 2 * i, &half, 2);
+        }
+    else
+        for (int i = 0; i < n / 32; i++)
+            store_q8_0(x + 32 * i, out + 34 * i);
+}
