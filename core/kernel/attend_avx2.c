@@ -153,17 +153,17 @@ static bool weigh(struct attend_query *query, float *scores)
 {
     struct attend_state *state = query->state;
     __m256 max = _mm256_set1_ps(state->max), sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    for (int p = 0; p < ATTEND_PIECE; p += 8)
+    for (int p = query->from & ~7; p < query->to; p += 8)
         max = _mm256_max_ps(load_scores(query, scores, p), max);
     float most = max8_avx2(max);
     if (most == -INFINITY)
         return false;
-    for (int p = 0; p < ATTEND_PIECE; p += 8) {
+    for (int p = query->from & ~7; p < query->to; p += 8) {
         __m256 w = exp_avx2(_mm256_sub_ps(load_scores(query, scores, p), _mm256_set1_ps(most)));
         sum[p / 8 % 2] = _mm256_add_ps(sum[p / 8 % 2], w);
         _mm256_storeu_ps(scores + p, w);
     }
-    query->scale = exp_scalar(state->max - most);
+    query->scale = state->max == most ? 1.0f : exp_scalar(state->max - most);
     state->sum = fmaf(state->sum, query->scale, fold16_avx2(sum[0], sum[1]));
     state->max = most;
     return true;
