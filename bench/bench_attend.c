@@ -58,7 +58,7 @@ static void start(struct bench *b, const struct shape *shape, int n_q)
         b->q[i] = q;
         b->acc[i] = b->acc_rows + (size_t) i * (size_t) shape->n_v;
         memset(b->acc[i], 0, (size_t) shape->n_v * sizeof(float));
-        b->state[i] = (struct attend_state) {-INFINITY, 0};
+        b->state[i] = (struct attend_state){-INFINITY, 0};
         b->from[i] = 0;
         b->to[i] = ATTEND_PIECE;
     }
@@ -69,11 +69,17 @@ static void attend_all(struct bench *b, const struct shape *shape, enum kv_type 
                        const uint8_t *rows)
 {
     size_t k_row = kv_row_size(type, (size_t) shape->n_k), v_row = kv_row_size(type, (size_t) shape->n_v);
-    struct attend_piece piece = {
-        .type = type, .n_k = shape->n_k, .n_v = shape->n_v,
-        .k_stride = k_row, .v_stride = shape->latent ? k_row : v_row,
-        .n_q = n_q, .q = b->q, .from = b->from, .to = b->to, .state = b->state, .acc = b->acc,
-    };
+    struct attend_piece piece = {.type = type,
+                                 .n_k = shape->n_k,
+                                 .n_v = shape->n_v,
+                                 .k_stride = k_row,
+                                 .v_stride = shape->latent ? k_row : v_row,
+                                 .n_q = n_q,
+                                 .q = b->q,
+                                 .from = b->from,
+                                 .to = b->to,
+                                 .state = b->state,
+                                 .acc = b->acc};
     size_t step = bytes_of(shape, type, ATTEND_PIECE);
     for (int p = 0; p < positions; p += ATTEND_PIECE, rows += step) {
         piece.k = rows;
@@ -92,7 +98,8 @@ static double decode_gb_s(struct bench *b, const struct shape *shape, enum kv_ty
     for (int round = 0; round < 5; round++) {
         double began = clock_seconds();
         for (size_t i = 0; i < n; i++)
-            attend_all(b, shape, type, n_q, POSITIONS, b->cache + ((size_t) round * n + i) % (CACHE_SIZE / size) * size);
+            attend_all(b, shape, type, n_q, POSITIONS,
+                       b->cache + ((size_t) round * n + i) % (CACHE_SIZE / size) * size);
         double rate = (double) (n * size) / (clock_seconds() - began) * 1e-9;
         best = rate > best ? rate : best;
     }
@@ -131,8 +138,8 @@ static void print_decode(struct bench *b)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
                 double rate = decode_gb_s(b, &shapes[s], type, counts[c]);
-                printf("%s\n  {\"type\": \"%s\", \"heads\": \"%s\", \"n_q\": %d, \"gb_s\": %.1f, \"gflop_s\": %.1f}", comma,
-                       types[type], shapes[s].name, counts[c], rate,
+                printf("%s\n  {\"type\": \"%s\", \"heads\": \"%s\", \"n_q\": %d, \"gb_s\": %.1f, \"gflop_s\": %.1f}",
+                       comma, types[type], shapes[s].name, counts[c], rate,
                        rate * 2 * counts[c] * (shapes[s].n_k + shapes[s].n_v) / (double) bytes_of(&shapes[s], type, 1));
                 comma = ",";
             }

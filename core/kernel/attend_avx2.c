@@ -176,8 +176,8 @@ INLINE void values_as(enum kv_type type, int n, int n_vectors, const struct atte
     __m256 acc[2][8];
     for (int a = 0; a < n; a++)
         for (int j = 0; j < n_vectors; j++)
-            acc[a][j] = _mm256_mul_ps(_mm256_loadu_ps(query[a].acc + column + i + 8 * j),
-                                      _mm256_set1_ps(query[a].scale));
+            acc[a][j] =
+                _mm256_mul_ps(_mm256_loadu_ps(query[a].acc + column + i + 8 * j), _mm256_set1_ps(query[a].scale));
     for (int p = from; p < to; p++) {
         const uint8_t *row = v + (size_t) p * stride;
         __m256 w[2];

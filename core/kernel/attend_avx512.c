@@ -90,8 +90,8 @@ INLINE void store_scores_of_one(const __m512 sum[4], float *scores)
     _mm_storeu_ps(scores, _mm512_castps512_ps128(_mm512_permutexvar_ps(blocks, s)));
 }
 
-INLINE void add_products(enum kv_type type, int n, const struct attend_query *query, const uint8_t *const row[4],
-                         int i, __mmask16 mask, __m512 sum[4][4])
+INLINE void add_products(enum kv_type type, int n, const struct attend_query *query, const uint8_t *const row[4], int i,
+                         __mmask16 mask, __m512 sum[4][4])
 {
     __m512 k[4];
     for (int j = 0; j < 4; j++)
@@ -136,11 +136,11 @@ INLINE void scores_as(enum kv_type type, int n, const struct attend_query *query
 }
 
 /* Runs body with n as a constant, so that sums live in registers. */
-#define FOR_GROUP(n, body) \
-    switch (n) {           \
-    case 1: body(1); break; \
-    case 2: body(2); break; \
-    case 3: body(3); break; \
+#define FOR_GROUP(n, body)   \
+    switch (n) {             \
+    case 1: body(1); break;  \
+    case 2: body(2); break;  \
+    case 3: body(3); break;  \
     default: body(4); break; \
     }
 

@@ -30,12 +30,12 @@
 #include <string.h>
 
 enum {
-    ATTEND_QUERIES = 128,       /* at a time */
-    ATTEND_DIRECT = 16,         /* up to here without tiles */
-    ATTEND_K_MAX = 1024,        /* longer keys are left to attend_scalar */
+    ATTEND_QUERIES = 128, /* at a time */
+    ATTEND_DIRECT = 16,   /* up to here without tiles */
+    ATTEND_K_MAX = 1024,  /* longer keys are left to attend_scalar */
     K_TILE_ROWS = 16,
-    V_TILE_COLUMNS = 64,        /* a multiple of 32, the block of q8_0 */
-    SCORE_STRIDE = 80           /* group_scores may write a few floats past its range */
+    V_TILE_COLUMNS = 64, /* a multiple of 32, the block of q8_0 */
+    SCORE_STRIDE = 80    /* group_scores may write a few floats past its range */
 };
 
 /* A query that sees something of this piece. */
@@ -44,7 +44,7 @@ struct attend_query {
     float *acc;
     struct attend_state *state;
     int from, to;
-    float scale;                /* what acc is multiplied with before values are added */
+    float scale; /* what acc is multiplied with before values are added */
 };
 
 struct attend_tile {
@@ -101,7 +101,7 @@ static int take_queries(const struct attend_piece *a, int *next, struct attend_q
     for (; *next < a->n_q && n < ATTEND_QUERIES; ++*next) {
         int i = *next;
         if (a->from[i] < a->to[i])
-            query[n++] = (struct attend_query) {a->q[i], a->acc[i], &a->state[i], a->from[i], a->to[i], 1.0f};
+            query[n++] = (struct attend_query){a->q[i], a->acc[i], &a->state[i], a->from[i], a->to[i], 1.0f};
     }
     return n;
 }
@@ -194,12 +194,12 @@ static void ragged_values(enum kv_type type, const struct attend_query *query, i
 }
 
 /* Values of all groups in the given columns, row 0's first of them at v. */
-static void block_values(struct attend_tile *tile, int n, enum kv_type type, const uint8_t *v, size_t stride, int column,
-                         int n_columns)
+static void block_values(struct attend_tile *tile, int n, enum kv_type type, const uint8_t *v, size_t stride,
+                         int column, int n_columns)
 {
     for (int i = 0; i < n; i += ATTEND_GROUP)
-        ragged_values(type, tile->query + i, attend_min(ATTEND_GROUP, n - i), tile->scores + i * SCORE_STRIDE, v, stride,
-                      column, n_columns);
+        ragged_values(type, tile->query + i, attend_min(ATTEND_GROUP, n - i), tile->scores + i * SCORE_STRIDE, v,
+                      stride, column, n_columns);
 }
 
 static void all_values(const struct attend_piece *a, struct attend_tile *tile, int n)

@@ -14,14 +14,14 @@
 #include "kernel/kernel.h"
 
 /* The functions of one level. All pointers may be unaligned; n is any number >= 0 unless kernel.h says more. */
-#define OPS_DECLARE(level)                                                                  \
-    void rms_norm_##level(const float *x, const float *w, int n, float eps, float *y);      \
-    void swiglu_##level(const float *gate, const float *up, int n, float *y);               \
-    void swiglu_oai_##level(const float *gate, const float *up, int n, float *y);           \
-    void add_scaled_##level(float *x, float a, const float *y, int n);                      \
-    void rope_##level(float *x, int n_rot, bool neox, const float *cos_sin);                \
-    void kv_store_##level(enum kv_type type, const float *x, int n, void *row);             \
-    void attend_##level(const struct attend_piece *piece);                                  \
+#define OPS_DECLARE(level)                                                             \
+    void rms_norm_##level(const float *x, const float *w, int n, float eps, float *y); \
+    void swiglu_##level(const float *gate, const float *up, int n, float *y);          \
+    void swiglu_oai_##level(const float *gate, const float *up, int n, float *y);      \
+    void add_scaled_##level(float *x, float a, const float *y, int n);                 \
+    void rope_##level(float *x, int n_rot, bool neox, const float *cos_sin);           \
+    void kv_store_##level(enum kv_type type, const float *x, int n, void *row);        \
+    void attend_##level(const struct attend_piece *piece);                             \
     double softmax_exp_##level(float *x, int n);
 
 OPS_DECLARE(scalar)

@@ -19,17 +19,17 @@
  * relative error (3e-9; with roundings 1.01 ulp over all floats, subnormal
  * results included). ln 2 is split so that n * EXP_LN2_HIGH is subtracted exactly.
  */
-#define EXP_LOWEST   -104.0f                /* e^x rounds to 0 from here on */
-#define EXP_HIGHEST  89.0f                  /* and to INFINITY */
-#define EXP_LOG2E    0x1.715476p+0f
+#define EXP_LOWEST -104.0f /* e^x rounds to 0 from here on */
+#define EXP_HIGHEST 89.0f  /* and to INFINITY */
+#define EXP_LOG2E 0x1.715476p+0f
 #define EXP_LN2_HIGH 0x1.62e43p-1f
-#define EXP_LN2_LOW  -0x1.05c61p-29f
-#define EXP_ROUND    0x1.8p23f              /* adding it leaves the nearest integer in the low bits */
-#define EXP_C2       0x1.fffffcp-2f
-#define EXP_C3       0x1.555492p-3f
-#define EXP_C4       0x1.5558f2p-5f
-#define EXP_C5       0x1.1239e2p-7f
-#define EXP_C6       0x1.6a2434p-10f
+#define EXP_LN2_LOW -0x1.05c61p-29f
+#define EXP_ROUND 0x1.8p23f /* adding it leaves the nearest integer in the low bits */
+#define EXP_C2 0x1.fffffcp-2f
+#define EXP_C3 0x1.555492p-3f
+#define EXP_C4 0x1.5558f2p-5f
+#define EXP_C5 0x1.1239e2p-7f
+#define EXP_C6 0x1.6a2434p-10f
 
 static inline float exp_scalar(float x)
 {

@@ -28,9 +28,11 @@ struct ops {
     double (*softmax_exp)(float *, int);
 };
 
-#define OPS(level) \
-    {rms_norm_##level, swiglu_##level, swiglu_oai_##level, add_scaled_##level, rope_##level, kv_store_##level, \
-     softmax_exp_##level}
+#define OPS(level)                                                                                                \
+    {                                                                                                             \
+        rms_norm_##level, swiglu_##level, swiglu_oai_##level, add_scaled_##level, rope_##level, kv_store_##level, \
+            softmax_exp_##level                                                                                   \
+    }
 
 static const struct ops levels[CPU_LEVELS] = {OPS(scalar), OPS(avx2), OPS(avx512)};
 
@@ -401,9 +403,9 @@ static void kv_store_quantises_the_same_at_every_level(void **state)
     }
     uint8_t want[34 * 9], got[34 * 9];
     kv_store_scalar(KV_Q8_0, x, 32 * 9, want);
-    assert_int_equal((int8_t) want[34 + 2 + 16], 0);        /* 0.5 */
-    assert_int_equal((int8_t) want[34 + 2 + 17], 2);        /* 1.5 */
-    assert_int_equal((int8_t) want[34 + 2 + 14], -2);       /* -1.5 */
+    assert_int_equal((int8_t) want[34 + 2 + 16], 0);  /* 0.5 */
+    assert_int_equal((int8_t) want[34 + 2 + 17], 2);  /* 1.5 */
+    assert_int_equal((int8_t) want[34 + 2 + 14], -2); /* -1.5 */
     for (int i = 0; i < 34; i++)
         assert_int_equal(want[68 + i], 0);
     assert_int_equal((int8_t) want[34 * 8 + 2], -127);
