@@ -1,0 +1,29 @@
+/*
+ * complete.h - a job becomes a text: recall, model, polish
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef LSP_COMPLETE_H
+#define LSP_COMPLETE_H
+
+#include "job.h"
+#include "model_host.h"
+#include "recall.h"
+
+struct complete_hooks {
+    bool (*stop)(void *user);       /* asked often: should the model stop working on this job? */
+    void (*answer)(void *user);     /* job->text is ready to be sent, at most once; the model may go on behind it */
+    void *user;
+};
+
+/* Answers without the model when the cache knows the whole text. Quick: for the reader thread. */
+bool complete_from_recall(struct job *job, struct recall *recall);
+
+/*
+ * Answers with the model. Calls hooks->answer once, unless it was stopped
+ * before. A failure of the model leaves an empty text and job->report.error.
+ */
+dsr1_status complete_with_model(struct job *job, struct model_host *host, struct recall *recall,
+                                const struct complete_hooks *hooks, dsr1_error *err);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * job.c - one request for a suggestion, on its way from the reader to the answer
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "job.h"
+
+#include <stdlib.h>
+
+void job_free(struct job *job)
+{
+    if (!job)
+        return;
+    free(job->id);
+    free(job->uri);
+    free(job->lead);
+    surroundings_free(&job->around);
+    buffer_free(&job->text);
+    buffer_free(&job->report.raw);
+    free(job);
+}
+
+const char *job_kind_name(enum job_kind kind)
+{
+    static const char *const names[] = {"invoked", "automatic", "completion"};
+    return names[kind];
+}
+
+const char *job_source_name(enum job_source source)
+{
+    static const char *const names[] = {"model", "recall", "resumed"};
+    return names[source];
+}

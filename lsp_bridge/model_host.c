@@ -1,0 +1,172 @@
+/*
+ * model_host.c - one model with its engine, and text from tokens
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "model_host.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A request is cancelled between two steps: this many prompt tokens are the longest anyone waits. */
+#define CHUNK_TOKENS 64
+
+void model_host_close(struct model_host *host)
+{
+    dsr1_engine_close(host->engine);
+    dsr1_model_close(host->model);
+    *host = (struct model_host){0};
+}
+
+struct collector {
+    struct generation *generation;
+    struct model_host *host;
+    struct draft *draft;
+    double started;
+    bool stopping, done, nomem;
+    dsr1_finish finish;
+    dsr1_error error;
+};
+
+static bool wants_stop(struct collector *collector)
+{
+    struct generation *generation = collector->generation;
+    return collector->nomem || (generation->stop && generation->stop(generation->user, collector->draft));
+}
+
+/* A token whose text came later (a code point or stop string was open) gets it here. */
+static void append_rest(struct collector *collector, const dsr1_event *event)
+{
+    struct draft *draft = collector->draft;
+    if (event->text_size == 0)
+        return;
+    if (draft->n_tokens == 0) {
+        collector->nomem |= !draft_append(draft, event->text, event->text_size, 0);
+    } else {
+        buffer_append(&draft->text, event->text, event->text_size);
+        collector->nomem |= draft->text.failed;
+        draft->tokens[draft->n_tokens - 1].end = draft->text.size;
+    }
+}
+
+static void on_event(const dsr1_event *event, void *user)
+{
+    struct collector *collector = user;
+    if (event->type == DSR1_EVENT_TOKEN && !collector->stopping) {
+        if (collector->generation->first_ms == 0)
+            collector->generation->first_ms = 1e3 * (clock_seconds() - collector->started);
+        collector->nomem |= !draft_append(collector->draft, event->text, event->text_size, event->logprob);
+        if (wants_stop(collector)) {
+            collector->stopping = true;
+            dsr1_engine_cancel(collector->host->engine, event->request);
+        }
+    } else if (event->type == DSR1_EVENT_DONE) {
+        if (!collector->stopping)
+            append_rest(collector, event);
+        collector->done = true;
+        collector->finish = event->finish;
+        collector->generation->usage = event->usage;
+        if (event->error)
+            collector->error = *event->error;
+    }
+}
+
+dsr1_status model_host_generate(struct model_host *host, struct generation *generation, struct draft *draft,
+                                dsr1_error *err)
+{
+    struct collector collector = {
+        .generation = generation, .host = host, .draft = draft, .started = clock_seconds()};
+    dsr1_request request = {
+        .tokens = generation->tokens,
+        .n_tokens = generation->n_tokens,
+        .max_tokens = generation->max_tokens,
+        .temperature = generation->temperature,
+        .on_event = on_event,
+        .user = &collector,
+    };
+    uint64_t id;
+    dsr1_status status = dsr1_engine_submit(host->engine, &request, &id, err);
+    if (status < 0)
+        return status;
+    while (!collector.done) {
+        if (!collector.stopping && wants_stop(&collector)) {
+            collector.stopping = true;
+            dsr1_engine_cancel(host->engine, id);
+        }
+        int left = dsr1_engine_step(host->engine, err);
+        if (left < 0)
+            return (dsr1_status) left;
+        if (left == 0 && !collector.done)
+            return error_set(err, DSR1_ERR_INTERNAL, "the engine forgot a request");
+    }
+    if (collector.finish == DSR1_FINISH_ERROR)
+        return error_set(err, collector.error.status, "%s", collector.error.message);
+    if (collector.nomem)
+        return error_nomem(err, "suggestion");
+    if (collector.finish == DSR1_FINISH_END || collector.finish == DSR1_FINISH_STOP ||
+        collector.finish == DSR1_FINISH_LENGTH)
+        draft->finished = true;
+    return DSR1_OK;
+}
+
+static dsr1_status warm_up(struct model_host *host, dsr1_error *err)
+{
+    int32_t token = host->info.bos >= 0 ? host->info.bos : 0;
+    struct generation generation = {.tokens = &token, .n_tokens = 1, .max_tokens = 1};
+    struct draft draft = {0};
+    dsr1_status status = model_host_generate(host, &generation, &draft, err);
+    draft_free(&draft);
+    return status;
+}
+
+dsr1_status model_host_open(struct model_host *host, const char *path, int threads, int context, dsr1_error *err)
+{
+    double started = clock_seconds();
+    *host = (struct model_host){0};
+    dsr1_status status = dsr1_model_open(path, &host->model, err);
+    if (status < 0)
+        return status;
+    dsr1_model_get_info(host->model, &host->info);
+    dsr1_engine_options options = {.n_threads = threads, .context_size = context, .chunk_size = CHUNK_TOKENS};
+    status = dsr1_engine_open(host->model, &options, &host->engine, err);
+    if (status == DSR1_OK)
+        status = warm_up(host, err);
+    if (status < 0)
+        model_host_close(host);
+    host->load_ms = 1e3 * (clock_seconds() - started);
+    return status;
+}
+
+/* Is there a file NAME in FOLDER/UP? Then its path. */
+static bool there(char *path, size_t size, const char *folder, const char *up, const char *name)
+{
+    int n = snprintf(path, size, "%s/%s%s", folder, up, name);
+    return n > 0 && (size_t) n < size && access(path, R_OK) == 0;
+}
+
+void model_host_default_path(char *path, size_t size)
+{
+    const char *chosen = getenv("DSR1_MODEL");
+    if (chosen && *chosen) {
+        snprintf(path, size, "%s", chosen);
+        return;
+    }
+    char folder[4096];
+    ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1);
+    folder[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        *slash = 0;
+    /* An installed dsr1-lsp stands in PREFIX/bin; a built one in build/bin of the sources. */
+    if (there(path, size, folder, "../share/dsr1/", "dsr1-default.gguf") ||
+        there(path, size, folder, "../../models/", "dsr1-default.gguf") ||
+        there(path, size, folder, "../../models/", "SmolLM2-135M-Instruct.Q4_1.gguf") ||
+        there(path, size, ".", "models/", "dsr1-default.gguf"))
+        return;
+    snprintf(path, size, "models/SmolLM2-135M-Instruct.Q4_1.gguf");
+}

@@ -1,0 +1,187 @@
+/*
+ * server_complete.c - requests for suggestions and their answers
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "server_state.h"
+
+#include "ask.h"
+#include "report.h"
+#include "suggestion.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_BYTES 100000           /* lines longer than this are data, not text */
+
+/* ------------------------------------------------------------------ */
+/* Answers (worker's thread or reader's)                               */
+/* ------------------------------------------------------------------ */
+
+void server_answer(void *user, const struct job *job)
+{
+    struct server *server = user;
+    tally_add(&server->tally, job->dropped ? TALLY_SUPERSEDED : job->text.size > 0 ? TALLY_SHOWN : TALLY_NOTHING, 1);
+    outbox_result(server->outbox, job->id, suggestion_result(job));
+}
+
+void server_job_done(void *user, const struct job *job)
+{
+    struct server *server = user;
+    const struct job_report *report = &job->report;
+    tally_add(&server->tally, TALLY_PROMPT_TOKENS, (unsigned long long) report->prompt_tokens);
+    tally_add(&server->tally, TALLY_CACHED_TOKENS, (unsigned long long) report->cached_tokens);
+    tally_add(&server->tally, TALLY_COMPLETION_TOKENS, (unsigned long long) report->completion_tokens);
+    if (report->source == SOURCE_RECALL)
+        tally_add(&server->tally, TALLY_FROM_RECALL, 1);
+    if (report->source == SOURCE_RESUMED)
+        tally_add(&server->tally, TALLY_RESUMED, 1);
+    if (*report->error) {
+        tally_add(&server->tally, TALLY_FAILED, 1);
+        say_log(server, SAY_WARNING, "no suggestion: %s", report->error);
+    }
+    json_t *json = report_json(job);
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    if (!text)
+        return;
+    pthread_mutex_lock(&server->lock);
+    free(server->last_report);
+    server->last_report = text;
+    if (server->stats_fd >= 0) {
+        size_t size = strlen(text);
+        text[size] = '\n'; /* one write per line; a full disk loses lines, not the server */
+        if (write(server->stats_fd, text, size + 1) < 0)
+            size = strlen(text);
+        text[size] = 0;
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* ------------------------------------------------------------------ */
+/* Requests                                                            */
+/* ------------------------------------------------------------------ */
+
+/* A popup's choice at the cursor: the suggestion has to begin with it. Else the range is empty. */
+static struct ask_choice read_choice(const struct server *server, const struct document *document, json_t *context,
+                                 size_t line, size_t cursor)
+{
+    json_t *info = json_object_get(context, "selectedCompletionInfo"), *range = json_object_get(info, "range");
+    json_t *start = json_object_get(range, "start"), *end = json_object_get(range, "end");
+    struct ask_choice choice = {cursor, cursor, NULL};
+    const char *text = rpc_string(info, "text");
+    if (!text || rpc_integer(start, "line", -1) != (long long) line || rpc_integer(end, "line", -1) != (long long) line)
+        return choice;
+    long long from_column = rpc_integer(start, "character", -1), to_column = rpc_integer(end, "character", -1);
+    if (from_column < 0 || to_column < 0)
+        return choice;
+    size_t from = document_offset(document, server->encoding, line, (size_t) from_column);
+    size_t to = document_offset(document, server->encoding, line, (size_t) to_column);
+    if (from <= cursor && cursor <= to)
+        choice = (struct ask_choice){from, to, text};
+    return choice;
+}
+
+/* What stands in the way of any suggestion here; NULL: nothing does. */
+static const char *refusal(struct server *server, struct document *document, size_t line, enum job_kind kind)
+{
+    const struct settings *settings = &server->settings;
+    if (!document)
+        return "not open";
+    if (document->off)
+        return "too large";
+    if (server->switched_off || !settings_allow(settings, document->language, document->uri))
+        return "not wanted";
+    if (kind == JOB_AUTOMATIC && settings->trigger == TRIGGER_MANUAL)
+        return "manual";
+    if (kind == JOB_COMPLETION && settings->completion_mode == COMPLETION_NEVER)
+        return "no completion";
+    size_t size = gap_text_line_end(&document->text, line) - gap_text_line_start(&document->text, line);
+    if (size > LINE_BYTES) {
+        if (!document->off_said)
+            say_log(server, SAY_INFO, "%s has a line of %zu bytes: no suggestions there", document->uri, size);
+        document->off_said = true;
+        return "long line";
+    }
+    return NULL;
+}
+
+static void nothing(struct server *server, const struct rpc_message *message, enum job_kind kind, enum tally_kind why)
+{
+    tally_add(&server->tally, why, 1);
+    worker_supersede(server->worker, kind);
+    outbox_result(server->outbox, message->id, suggestion_nothing(kind));
+}
+
+static void suggest(struct server *server, const struct rpc_message *message, enum job_kind kind)
+{
+    json_t *position = json_object_get(message->params, "position");
+    const char *uri = rpc_string(json_object_get(message->params, "textDocument"), "uri");
+    long long line = rpc_integer(position, "line", -1), character = rpc_integer(position, "character", -1);
+    tally_add(&server->tally, TALLY_INVOKED + (enum tally_kind) kind, 1);
+    if (!uri || line < 0 || character < 0) {
+        outbox_error(server->outbox, message->id, RPC_INVALID_PARAMS, "textDocument.uri or position is missing");
+        return;
+    }
+    if (!server->load_asked && server->load_at == 0)
+        server_load(server); /* a client that forgot `initialized` */
+    struct document *document = documents_find(&server->documents, uri);
+    size_t cursor = 0, at_line = 0;
+    if (document) {
+        cursor = document_offset(document, server->encoding, (size_t) line, (size_t) character);
+        at_line = gap_text_line_at(&document->text, cursor);
+    }
+    if (refusal(server, document, at_line, kind)) {
+        nothing(server, message, kind, TALLY_NOT_WANTED);
+        return;
+    }
+    if (worker_state(server->worker) != WORKER_READY) {
+        nothing(server, message, kind, TALLY_NOT_READY);
+        return;
+    }
+    struct ask ask = {
+        .settings = &server->settings,
+        .encoding = server->encoding,
+        .kind = kind,
+        .id = message->id,
+        .cursor = cursor,
+        .choice = read_choice(server, document, json_object_get(message->params, "context"), at_line, cursor),
+    };
+    struct job *job = ask_job(&ask, document);
+    if (!job || !ask_is_welcome(&server->settings, job)) {
+        nothing(server, message, kind, job ? TALLY_NOT_WANTED : TALLY_FAILED);
+        job_free(job);
+        return;
+    }
+    if (complete_from_recall(job, server->recall)) {
+        worker_supersede(server->worker, kind);
+        server_answer(server, job);
+        server_job_done(server, job);
+        job_free(job);
+        return;
+    }
+    worker_submit(server->worker, job);
+}
+
+void server_inline_completion(struct server *server, const struct rpc_message *message)
+{
+    enum { INVOKED = 1, AUTOMATIC = 2 };
+    json_t *context = json_object_get(message->params, "context");
+    suggest(server, message, rpc_integer(context, "triggerKind", INVOKED) == AUTOMATIC ? JOB_AUTOMATIC : JOB_INVOKED);
+}
+
+void server_completion(struct server *server, const struct rpc_message *message)
+{
+    suggest(server, message, JOB_COMPLETION);
+}
+
+void server_cancel(struct server *server, const struct rpc_message *message)
+{
+    char *id = rpc_id(json_object_get(message->params, "id"));
+    if (id && worker_cancel(server->worker, id)) {
+        tally_add(&server->tally, TALLY_CANCELLED, 1);
+        outbox_error(server->outbox, id, RPC_REQUEST_CANCELLED, "cancelled");
+    }
+    free(id);
+}

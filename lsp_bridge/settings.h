@@ -1,0 +1,56 @@
+/*
+ * settings.h - what the user can choose (section "dsr1"; docs/lsp.md has the table)
+ *
+ * Later sources win: defaults, initializationOptions, the client's
+ * configuration, the command line.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef LSP_SETTINGS_H
+#define LSP_SETTINGS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+enum settings_mode { MODE_AUTO, MODE_LINE, MODE_BLOCK };
+enum settings_trigger { TRIGGER_AUTO, TRIGGER_MANUAL };
+enum settings_completion { COMPLETION_AUTO, COMPLETION_ALWAYS, COMPLETION_NEVER };
+
+struct settings {
+    char model[4096];           /* "": the default model */
+    int threads, context;       /* 0: all cores, the model's own limit up to 4096 */
+    bool enabled;
+    int trigger;                /* enum settings_trigger */
+    int debounce_ms;            /* -1: adaptive */
+    int max_line_suffix;
+    int completion_mode;        /* enum settings_completion */
+    int completion_min_prefix;
+    int prefix_tokens, suffix_tokens, reanchor_lines;
+    int max_tokens;
+    int mode;                   /* enum settings_mode */
+    int first_answer_ms, invoked_ms;
+    double temperature, min_token_prob, min_line_prob;
+    bool token_healing;
+    int cache_results;
+    long long message_bytes, file_bytes;
+    int max_documents;
+    int log_level;              /* enum log_level of base/log.h */
+    char log_file[4096];
+    char stats_file[4096];
+    json_t *languages;          /* {"*": true, "markdown": false} or NULL; owned */
+    json_t *ignore_globs;       /* ["*.pem"] or NULL; owned */
+};
+
+/* Called for each key that is not known or has a value that is not allowed; may be NULL. */
+typedef void (*settings_complaint)(const char *line, void *user);
+
+void settings_defaults(struct settings *settings);
+void settings_free(struct settings *settings);
+
+/* Takes over what an object like {"core": {"model": ".."}, "maxTokens": 32} says; null or not an object: nothing. */
+void settings_apply(struct settings *settings, json_t *object, settings_complaint complain, void *user);
+
+/* Are suggestions wanted in files of this language and with this name (a URI)? */
+bool settings_allow(const struct settings *settings, const char *language, const char *uri);
+
+#endif
