@@ -1,0 +1,34 @@
+/*
+ * model.h - an open model: file, shape, weights, angles
+ *
+ * Immutable once open; engines on any thread share it.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "kv/kv_cache.h"
+#include "model/rope.h"
+#include "model/shape.h"
+#include "model/weights.h"
+
+struct model {
+    struct gguf *gguf;
+    struct model_shape shape;
+    struct weights weights;
+    struct rope rope;
+};
+
+/*
+ * Takes over the gguf also when it fails. Weights are packed with all cores
+ * where the copy fits comfortably into memory (DSR1_PACK=off in the
+ * environment: never), else panels are packed on the fly.
+ */
+dsr1_status model_open(struct gguf *gguf, struct model *model, dsr1_error *err);
+void model_close(struct model *model);
+
+/* What the model keeps per token in a cache of this type. */
+struct kv_shape model_kv_shape(const struct model *model, enum kv_type type);
+
+#endif

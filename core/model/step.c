@@ -1,0 +1,263 @@
+/*
+ * step.c - the batch's memory, and how threads divide a phase
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "model/step.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/size.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MAX_BLOCKS = 64,
+    TILE_QUERIES = 64,      /* queries of one attention item: enough to pay for unpacking a page */
+    PRODUCT_PANELS = 16     /* panels per take at most: 256 rows */
+};
+
+/* ------------------------------------------------------------------ */
+/* Memory                                                              */
+/* ------------------------------------------------------------------ */
+
+/* n * size zeroed bytes that live as long as the step; NULL sets *failed. */
+static void *take(struct step *s, size_t n, size_t size, bool *failed)
+{
+    size_t bytes;
+    if (*failed || !size_mul(n, size, &bytes) || s->n_blocks == MAX_BLOCKS) {
+        *failed = true;
+        return NULL;
+    }
+    bytes = size_align(bytes + 64, 64);
+    void *block = memory_map(bytes);
+    if (!block) {
+        *failed = true;
+        return NULL;
+    }
+    s->blocks[s->n_blocks] = block;
+    s->block_sizes[s->n_blocks++] = bytes;
+    return block;
+}
+
+static void take_act(struct step *s, struct act *a, int rows, int n, bool *failed)
+{
+    size_t count = (size_t) rows;
+    a->n = n;
+    a->record = n % 32 == 0 ? act_q8_size((size_t) n) : 0;
+    a->f = take(s, count * (size_t) n, sizeof(float), failed);
+    a->q = take(s, count, a->record, failed);
+    a->f_rows = take(s, count, sizeof *a->f_rows, failed);
+    a->q_rows = take(s, count, sizeof *a->q_rows, failed);
+    for (size_t i = 0; i < count && !*failed; i++) {
+        a->f_rows[i] = a->f + i * (size_t) n;
+        a->q_rows[i] = a->q + i * a->record;
+    }
+}
+
+static void take_attention(struct step *s, int rows, bool *failed)
+{
+    const struct model_shape *m = &s->model->shape;
+    bool mla = m->attention != ATTENTION_GQA;
+    int n_k_head = mla ? m->n_nope + m->rope.n_rot : m->n_k;
+    int n_v_head = mla ? m->n_v_head : m->n_v;
+    size_t count = (size_t) rows;
+    s->q_width = m->n_heads * n_k_head;
+    s->k_width = mla ? m->n_kv_lora + m->rope.n_rot : m->n_kv_heads * m->n_k;
+    s->v_width = m->attention == ATTENTION_MLA ? 0
+                 : mla                         ? m->n_heads * (m->n_nope + m->n_v_head)
+                                               : m->n_kv_heads * m->n_v;
+    s->q = take(s, count * (size_t) s->q_width, sizeof(float), failed);
+    s->k = take(s, count * (size_t) s->k_width, sizeof(float), failed);
+    s->v = take(s, count * (size_t) s->v_width, sizeof(float), failed);
+    take_act(s, &s->heads, rows, m->n_heads * n_v_head, failed);
+    if (m->n_q_lora > 0)
+        take_act(s, &s->q_lora, rows, m->n_q_lora, failed);
+    if (m->attention == ATTENTION_MLA_EXPANDED)
+        take_act(s, &s->latent, rows, m->n_kv_lora, failed);
+    if (m->attention == ATTENTION_MLA) {
+        take_act(s, &s->q_nope, rows * m->n_heads, m->n_nope, failed);
+        take_act(s, &s->attended, rows * m->n_heads, m->n_v, failed);
+        s->q_absorbed = take(s, count * (size_t) m->n_heads * (size_t) m->n_k, sizeof(float), failed);
+    }
+}
+
+static void take_moe(struct step *s, int rows, bool *failed)
+{
+    const struct model_shape *m = &s->model->shape;
+    struct moe_buffers *b = &s->moe;
+    size_t count = (size_t) rows, pairs = count * (size_t) m->n_used, all = pairs + count;
+    b->scores = take(s, count * (size_t) m->n_experts, sizeof *b->scores, failed);
+    b->chosen = take(s, pairs, sizeof *b->chosen, failed);
+    b->chosen_weight = take(s, pairs, sizeof *b->chosen_weight, failed);
+    b->groups = take(s, (size_t) m->n_experts + 1, sizeof *b->groups, failed);
+    b->pair_row = take(s, all, sizeof *b->pair_row, failed);
+    b->pair_weight = take(s, all, sizeof *b->pair_weight, failed);
+    b->pair_input_f = take(s, all, sizeof *b->pair_input_f, failed);
+    b->pair_input_q = take(s, all, sizeof *b->pair_input_q, failed);
+    take_act(s, &b->hidden, rows * m->n_used, m->n_ff_expert, failed);
+    if (m->n_ff_shared > 0)
+        take_act(s, &b->hidden_shared, rows, m->n_ff_shared, failed);
+}
+
+static size_t largest(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static void add_scratch(struct weight *w, void *user)
+{
+    size_t *size = user;
+    *size = largest(*size, matmul_scratch_size(w));
+}
+
+/* What one thread needs at once: an attention item, or a feed-forward item and an unpacked panel. */
+static size_t scratch_size(const struct step *s)
+{
+    const struct model_shape *m = &s->model->shape;
+    size_t unpack = 0;
+    weights_each((struct weights *) &s->model->weights, add_scratch, &unpack);
+    size_t attention = (size_t) TILE_QUERIES * ((size_t) m->n_v * sizeof(float) + 256) + 4096;
+    size_t ffn = (size_t) s->max_rows * (4 * sizeof(float *) + 2 * PANEL_ROWS * 2 * sizeof(float)) +
+                 (size_t) PRODUCT_PANELS * PANEL_ROWS * (size_t) s->max_rows * sizeof(float) + 4096;
+    size_t product = (size_t) largest((size_t) s->max_rows * (size_t) m->n_heads, (size_t) s->max_logits) * sizeof(float *);
+    return largest(attention, ffn) + product + unpack + 8192;
+}
+
+static void take_all(struct step *s, bool *failed)
+{
+    const struct model_shape *m = &s->model->shape;
+    int rows = s->max_rows, n_threads = thread_pool_size(s->pool);
+    size_t count = (size_t) rows, d = (size_t) m->n_embd;
+    s->rows = take(s, count, sizeof *s->rows, failed);
+    s->tiles = take(s, count, sizeof *s->tiles, failed);
+    s->x = take(s, count * d, sizeof(float), failed);
+    s->y = take(s, count * d, sizeof(float), failed);
+    s->cos_sin = take(s, count * (size_t) m->rope.n_rot, sizeof(float), failed);
+    take_act(s, &s->h, rows, m->n_embd, failed);
+    take_attention(s, rows, failed);
+    if (m->n_ff > 0 && (m->n_experts == 0 || m->n_dense_layers > 0))
+        take_act(s, &s->hidden, rows, m->n_ff, failed);
+    if (m->n_experts > 0)
+        take_moe(s, rows, failed);
+    take_act(s, &s->logits_in, s->max_logits, m->n_embd, failed);
+    s->logits = take(s, (size_t) s->max_logits * (size_t) m->n_vocab, sizeof(float), failed);
+    s->workers = take(s, (size_t) n_threads, sizeof *s->workers, failed);
+    for (int t = 0; t < n_threads && !*failed; t++) {
+        struct worker *w = &s->workers[t];
+        *w = (struct worker){.step = s, .thread = t, .n_threads = n_threads};
+        w->scratch.size = scratch_size(s);
+        w->scratch.block = take(s, w->scratch.size, 1, failed);
+    }
+}
+
+dsr1_status step_open(const struct model *model, struct kv_cache *cache, struct thread_pool *pool,
+                      const struct kernels *kernels, int max_rows, int max_logits, struct step *step,
+                      dsr1_error *err)
+{
+    const struct model_shape *m = &model->shape;
+    *step = (struct step){.model = model, .kernels = kernels, .pool = pool, .cache = cache, .max_rows = max_rows,
+                          .max_logits = max_logits};
+    int group = m->n_heads / m->n_kv_heads;
+    step->tile_heads = group < 16 ? group : 16;
+    step->tile_rows = TILE_QUERIES / step->tile_heads;
+    step->blocks = memory_array(MAX_BLOCKS, sizeof *step->blocks);
+    step->block_sizes = memory_array(MAX_BLOCKS, sizeof *step->block_sizes);
+    bool failed = !step->blocks || !step->block_sizes;
+    take_all(step, &failed);
+    if (failed) {
+        step_close(step);
+        return error_nomem(err, "a step's scratch");
+    }
+    return DSR1_OK;
+}
+
+void step_close(struct step *step)
+{
+    for (int i = 0; i < step->n_blocks; i++)
+        memory_unmap(step->blocks[i], step->block_sizes[i]);
+    free(step->blocks);
+    free(step->block_sizes);
+    *step = (struct step){0};
+}
+
+/* ------------------------------------------------------------------ */
+/* Threads                                                             */
+/* ------------------------------------------------------------------ */
+
+bool worker_take(struct worker *w, int n_items, int grain, int *first, int *last)
+{
+    int i = atomic_fetch_add_explicit(&w->step->counters[w->phase % 3], grain, memory_order_relaxed);
+    if (i >= n_items)
+        return false;
+    *first = i;
+    *last = i + grain < n_items ? i + grain : n_items;
+    return true;
+}
+
+/*
+ * Three counters take turns. Once all threads are past the barrier nobody uses
+ * the previous phase's counter any more, and the one after next can be cleared.
+ */
+void worker_sync(struct worker *w)
+{
+    arena_reset(&w->scratch);
+    w->phase++;
+    thread_pool_barrier(w->step->pool);
+    if (w->thread == 0)
+        atomic_store_explicit(&w->step->counters[(w->phase + 1) % 3], 0, memory_order_relaxed);
+}
+
+float **worker_outputs(struct worker *w, float *y, size_t stride, int n)
+{
+    float **rows = arena_take(&w->scratch, (size_t) n, sizeof *rows);
+    for (int c = 0; c < n; c++)
+        rows[c] = y + (size_t) c * stride;
+    return rows;
+}
+
+static void product_panels(struct worker *w, const struct product *p, int first, int last)
+{
+    size_t mark = w->scratch.used;
+    float **y = worker_outputs(w, p->y, p->y_stride, p->n_cols);
+    void *scratch = arena_take(&w->scratch, matmul_scratch_size(p->w), 1);
+    matmul_panels(w->step->kernels, p->w, p->mat, first, last, p->x, p->n_cols, y, scratch);
+    w->scratch.used = mark;
+}
+
+void worker_products(struct worker *w, const struct product *products, int n)
+{
+    int total = 0, first, last;
+    for (int i = 0; i < n; i++)
+        total += weight_panels(products[i].w);
+    int grain = worker_grain(w, total, PRODUCT_PANELS);
+    while (worker_take(w, total, grain, &first, &last)) {
+        int base = 0;
+        for (int i = 0; i < n; i++) {
+            int panels = weight_panels(products[i].w);
+            int from = first > base ? first - base : 0, to = last - base < panels ? last - base : panels;
+            if (from < to)
+                product_panels(w, &products[i], from, to);
+            base += panels;
+        }
+    }
+}
+
+void worker_add_norm(struct worker *w, const float *y, const float *bias, const float *norm)
+{
+    struct step *s = w->step;
+    const struct kernels *k = s->kernels;
+    int d = s->model->shape.n_embd, first, last;
+    while (worker_take(w, s->n_rows, worker_grain(w, s->n_rows, 16), &first, &last))
+        for (int r = first; r < last; r++) {
+            float *x = s->x + (size_t) r * (size_t) d;
+            if (y)
+                k->add_scaled(x, s->model->shape.residual_scale, y + (size_t) r * (size_t) d, d);
+            if (bias)
+                k->add_scaled(x, s->model->shape.residual_scale, bias, d);
+            k->rms_norm(x, norm, d, s->model->shape.norm_eps, act_row(&s->h, r));
+            if (s->h.record)
+                k->quantize_row(act_row(&s->h, r), d, s->h.q + (size_t) r * s->h.record);
+        }
+}

@@ -1,0 +1,160 @@
+/*
+ * step.h - one batch through the model
+ *
+ * A step takes rows (a token at a position of a sequence each), appends their
+ * keys and values to the cache and leaves logits for the rows that want them.
+ * Rows of one sequence stand together, in order of position; whether they are
+ * one decoded token or a piece of a prompt makes no difference here.
+ *
+ * Every thread of the pool runs the same code (SPMD). A phase is divided into
+ * items that threads take from a counter; worker_sync() ends it. Who computes
+ * an item never changes its bits.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef MODEL_STEP_H
+#define MODEL_STEP_H
+
+#include "base/arena.h"
+#include "base/thread_pool.h"
+#include "model/act.h"
+#include "model/model.h"
+
+#include <stdatomic.h>
+
+struct step_row {
+    int32_t token;
+    int position;
+    struct kv_seq *seq;     /* holds a page for the position already */
+    int logits;             /* row of step->logits to fill, or -1 */
+};
+
+/* Rows of one sequence that attend together. */
+struct tile {
+    int first, n;           /* rows */
+};
+
+/* The rows that chose one expert; the shared expert is one more group, of all rows. */
+struct expert_group {
+    const struct ffn_weights *ffn;
+    int mat;
+    int first, n;           /* pairs: hidden rows first .. first + n - 1 */
+};
+
+struct moe_buffers {
+    float *scores;          /* rows x E: router output */
+    int *chosen;            /* rows x K: expert ids in descending order of score */
+    float *chosen_weight;   /* rows x K */
+    int n_groups;
+    struct expert_group *groups;
+    int *pair_row;          /* pair -> row */
+    float *pair_weight;
+    const void **pair_input_f, **pair_input_q;  /* pair -> the row's activations */
+    struct act hidden;      /* pairs x n_ff_expert */
+    struct act hidden_shared;   /* rows x n_ff_shared */
+};
+
+struct step {
+    const struct model *model;
+    const struct kernels *kernels;
+    struct thread_pool *pool;
+    struct kv_cache *cache;
+    int max_rows, max_logits;
+
+    int n_rows;
+    struct step_row *rows;  /* filled by the caller before step_run */
+    int n_tiles;
+    struct tile *tiles;
+    int tile_rows;          /* at most so many rows share a tile */
+    int tile_heads;         /* and so many heads of a group */
+
+    float *x;               /* rows x d: the residual stream */
+    float *y;               /* rows x d: what a layer adds to it */
+    float *cos_sin;         /* rows x n_rot */
+    struct act h;           /* rows x d: normed */
+    float *q, *k, *v;       /* projections, rows x their width */
+    int q_width, k_width, v_width;
+    struct act q_lora;      /* MLA: rows x n_q_lora */
+    struct act latent;      /* MLA expanded: rows x n_kv_lora */
+    struct act q_nope;      /* MLA: rows*H x n_nope */
+    float *q_absorbed;      /* MLA: rows x H x (n_kv_lora + n_rot) */
+    struct act attended;    /* rows*H x n_v: MLA's attended latents */
+    struct act heads;       /* rows x H*n_v_head: input of the output projection */
+    struct act hidden;      /* rows x n_ff: dense layers */
+    struct moe_buffers moe;
+    struct act logits_in;   /* max_logits x d */
+    float *logits;          /* max_logits x n_vocab */
+    float **pointers;       /* scratch for output row pointers, see worker_outputs */
+
+    atomic_int counters[3];
+    struct worker *workers;
+    void **blocks;          /* everything allocated, for step_close */
+    size_t *block_sizes;
+    int n_blocks;
+};
+
+struct worker {
+    struct step *step;
+    int thread, n_threads;
+    int phase;
+    struct arena scratch;   /* reset by worker_sync */
+};
+
+dsr1_status step_open(const struct model *model, struct kv_cache *cache, struct thread_pool *pool,
+                      const struct kernels *kernels, int max_rows, int max_logits, struct step *step,
+                      dsr1_error *err);
+void step_close(struct step *step);
+
+/* Runs step->rows[0 .. n_rows-1]. Cannot fail. */
+void step_run(struct step *step);
+
+/* ---- inside a step ---- */
+
+/* The next run of at most grain items out of n_items of this phase; false when all are taken. */
+bool worker_take(struct worker *w, int n_items, int grain, int *first, int *last);
+
+/* Ends a phase: all threads wait for each other, and the item counter starts anew. */
+void worker_sync(struct worker *w);
+
+/* Items per take so that each thread comes back some times, at most max. */
+static inline int worker_grain(const struct worker *w, int n_items, int max)
+{
+    int grain = n_items / (4 * w->n_threads);
+    return grain < 1 ? 1 : grain > max ? max : grain;
+}
+
+/* y[c] = W_mat . x[c]; y_stride floats between output rows. */
+struct product {
+    const struct weight *w;
+    int mat;
+    const void *const *x;
+    int n_cols;
+    float *y;
+    size_t y_stride;
+};
+
+/* One phase: all products, divided by panels. Does not sync. */
+void worker_products(struct worker *w, const struct product *products, int n);
+
+/* One phase: x += scale * y (+ bias) where y is given, then h = norm(x). Does not sync. */
+void worker_add_norm(struct worker *w, const float *y, const float *bias, const float *norm);
+
+/* Row pointers for matmul_panels: y + c * stride, from the worker's scratch. */
+float **worker_outputs(struct worker *w, float *y, size_t stride, int n);
+
+/* The layers, each ending in a sync; they leave what they add in step->y. */
+void attention_gqa(struct worker *w, int layer);
+void attention_mla(struct worker *w, int layer);
+void ffn_dense(struct worker *w, int layer);
+void ffn_moe(struct worker *w, int layer);
+
+/* Phases of attention that all kinds share: softmax(q k) v for every row and head. Does not sync. */
+void attention_attend(struct worker *w, int layer, float *q, size_t q_stride, struct act *out, bool per_head);
+
+/* One phase: hidden = act(gate x) * (up x) for rows of groups. Does not sync. */
+void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_groups);
+
+/* Fills chosen and chosen_weight for a row from its scores (DeepSeek-V3, section 2.1.2). */
+void router_choose(const struct model_shape *shape, const float *bias, float *scores, int *chosen, float *weight);
+
+#endif

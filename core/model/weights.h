@@ -1,0 +1,72 @@
+/*
+ * weights.h - the tensors of a model, each in its place
+ *
+ * Matrices stay where the file maps them; vectors (norms, biases) are copied to
+ * floats. Every tensor's shape is held against the model's shape, and a file
+ * with a tensor that the graph does not know is refused: silently leaving out a
+ * part of a network gives plausible nonsense.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef MODEL_WEIGHTS_H
+#define MODEL_WEIGHTS_H
+
+#include "base/thread_pool.h"
+#include "kernel/kernel.h"
+#include "model/shape.h"
+
+/* A gated feed-forward layer, or n_mats of them. Biases hold n_mats rows; NULL where absent. */
+struct ffn_weights {
+    struct weight gate, up, down;
+    float *gate_bias, *up_bias, *down_bias;
+};
+
+/* An absent matrix has n_mats = 0, an absent vector is NULL. */
+struct layer {
+    float *attn_norm, *ffn_norm;
+
+    struct weight q, k, v, o;                   /* o also serves MLA */
+    float *q_bias, *k_bias, *v_bias, *o_bias;
+    float *q_norm, *k_norm;
+    float *sinks;
+
+    struct weight q_a, q_b, kv_a, k_b, v_b, kv_b;   /* MLA; without q_a, `q` is the whole query */
+    float *q_a_norm, *kv_a_norm;
+
+    struct ffn_weights ffn;                     /* dense, or the experts */
+    struct ffn_weights shared;                  /* of an expert layer; up.n_mats = 0 without */
+    float *shared_gate;                         /* qwen2moe: sigmoid(shared_gate . h) scales the shared expert */
+    struct weight router;                       /* n_mats = 0: a dense layer */
+    float *router_bias, *select_bias;
+};
+
+struct weights {
+    struct weight token_embd, output;           /* output may be the same tensor */
+    float *output_norm;
+    float *rope_factors;                        /* n_rot / 2, or NULL */
+    struct layer *layers;
+    int n_layers;
+    uint8_t *panels;                            /* all packed copies, or NULL */
+    size_t panels_size;
+    uint64_t n_parameters;
+    uint64_t size;
+    enum tensor_type main_type;                 /* the type with most bytes */
+};
+
+/* Also corrects shape->n_vocab to the embedding's rows. After a failure nothing is held. */
+dsr1_status weights_open(const struct gguf *gguf, struct model_shape *shape, struct weights *weights, dsr1_error *err);
+void weights_close(struct weights *weights);
+
+/*
+ * Packs every matrix into panels (kernel.h) with all threads. Without it the
+ * same results come slower. DSR1_ERR_NOMEM leaves the weights as they were.
+ */
+dsr1_status weights_pack(struct weights *weights, struct thread_pool *pool, dsr1_error *err);
+
+/* Bytes that weights_pack would take. */
+size_t weights_packed_size(const struct weights *weights);
+
+/* Calls fn for every matrix that is present. */
+void weights_each(struct weights *weights, void (*fn)(struct weight *weight, void *user), void *user);
+
+#endif
