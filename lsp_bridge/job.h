@@ -26,7 +26,7 @@ struct job_report {
     size_t prefix_bytes, suffix_bytes;
     double wait_ms, first_ms, total_ms;
     struct buffer raw;          /* what the model wrote */
-    char error[200];
+    char error[sizeof((dsr1_error *) 0)->message];
 };
 
 struct job {

@@ -113,7 +113,7 @@ static void load(struct worker *worker)
     dsr1_status status = model_host_open(&worker->host, path, threads, context, &err);
 
     enum worker_state state = status == DSR1_OK ? WORKER_READY : WORKER_FAILED;
-    char message[sizeof path + sizeof err.message];
+    char message[sizeof path + sizeof err.message + 40];
     if (status == DSR1_OK)
         snprintf(message, sizeof message, "%s, loaded in %.0f ms", path, worker->host.load_ms);
     else
