@@ -37,6 +37,7 @@ struct tile {
 /* The rows that chose one expert; the shared expert is one more group, of all rows. */
 struct expert_group {
     const struct ffn_weights *ffn;
+    struct act *hidden;     /* where the results go: of pairs for experts, of rows else */
     int mat;
     int first, n;           /* pairs: hidden rows first .. first + n - 1 */
 };

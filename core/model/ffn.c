@@ -1,0 +1,116 @@
+/*
+ * ffn.c - gated feed-forward layers: down(act(gate x) * (up x))
+ *
+ * Gate, up, activation and quantisation of the result are one phase: an item is
+ * 32 hidden values (two panels of gate and of up), which is also one block of
+ * the 8-bit format, so the hidden row is quantised where it is made. The same
+ * code serves a dense layer, one group of rows, and experts, many groups.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "kernel/ops.h"
+#include "model/step.h"
+
+#include <string.h>
+
+enum { COLUMNS = 32, PAIR = 2 * PANEL_ROWS };
+
+/* What a group reads and where its hidden rows lie. */
+struct group_io {
+    const void *const *input;
+    struct act *hidden;
+    int first;
+};
+
+static struct group_io group_io(struct step *s, const struct expert_group *g)
+{
+    if (g->hidden != &s->moe.hidden)
+        return (struct group_io){act_input(&s->h, &g->ffn->gate, 0), g->hidden, 0};
+    const void **input = weight_wants_q8(g->ffn->gate.type) ? s->moe.pair_input_q : s->moe.pair_input_f;
+    return (struct group_io){input + g->first, g->hidden, g->first};
+}
+
+static void activate(struct step *s, const struct expert_group *g, float *gate, const float *up_in, int first, int n)
+{
+    float up[PAIR];
+    memcpy(up, up_in, (size_t) n * sizeof *up);
+    size_t bias = (size_t) g->mat * (size_t) g->ffn->gate.n_out + (size_t) first;
+    if (g->ffn->gate_bias)
+        s->kernels->add_scaled(gate, 1, g->ffn->gate_bias + bias, n);
+    if (g->ffn->up_bias)
+        s->kernels->add_scaled(up, 1, g->ffn->up_bias + bias, n);
+    if (s->model->shape.activation == ACTIVATION_SWIGLU_CLAMPED)
+        swiglu_oai_scalar(gate, up, n, gate);
+    else
+        s->kernels->swiglu(gate, up, n, gate);
+}
+
+/* Hidden values first .. first + n - 1 of all rows of a group. */
+static void hidden_block(struct worker *w, const struct expert_group *g, int pair)
+{
+    struct step *s = w->step;
+    struct group_io io = group_io(s, g);
+    int n_ff = g->ffn->gate.n_out, first = pair * PAIR, n = n_ff - first < PAIR ? n_ff - first : PAIR;
+    int panel = 2 * pair, end = panel + 2 < weight_panels(&g->ffn->gate) ? panel + 2 : weight_panels(&g->ffn->gate);
+    float gate[COLUMNS][PAIR], up[COLUMNS][PAIR];
+    float *gate_rows[COLUMNS], *up_rows[COLUMNS];
+    bool quantize = weight_wants_q8(g->ffn->down.type);
+    void *unpack_gate = arena_take(&w->scratch, matmul_scratch_size(&g->ffn->gate), 1);
+    void *unpack_up = arena_take(&w->scratch, matmul_scratch_size(&g->ffn->up), 1);
+    for (int c0 = 0; c0 < g->n; c0 += COLUMNS) {
+        int columns = g->n - c0 < COLUMNS ? g->n - c0 : COLUMNS;
+        for (int c = 0; c < columns; c++) {
+            gate_rows[c] = gate[c] - first;
+            up_rows[c] = up[c] - first;
+        }
+        matmul_panels(s->kernels, &g->ffn->gate, g->mat, panel, end, io.input + c0, columns, gate_rows, unpack_gate);
+        matmul_panels(s->kernels, &g->ffn->up, g->mat, panel, end, io.input + c0, columns, up_rows, unpack_up);
+        for (int c = 0; c < columns; c++) {
+            int row = io.first + c0 + c;
+            activate(s, g, gate[c], up[c], first, n);
+            if (quantize)
+                act_quantize(s->kernels, io.hidden, row, first, n, gate[c]);
+            else
+                memcpy(act_row(io.hidden, row) + first, gate[c], (size_t) n * sizeof(float));
+        }
+    }
+    arena_reset(&w->scratch);
+}
+
+static int group_pairs(const struct expert_group *g)
+{
+    return (g->ffn->gate.n_out + PAIR - 1) / PAIR;
+}
+
+void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_groups)
+{
+    int total = 0, first, last;
+    for (int i = 0; i < n_groups; i++)
+        total += group_pairs(&groups[i]);
+    int grain = worker_grain(w, total, 8), g = 0, base = 0;
+    while (worker_take(w, total, grain, &first, &last))
+        for (int i = first; i < last; i++) {
+            while (i - base >= group_pairs(&groups[g]))
+                base += group_pairs(&groups[g++]);
+            hidden_block(w, &groups[g], i - base);
+        }
+}
+
+void ffn_dense(struct worker *w, int layer)
+{
+    struct step *s = w->step;
+    const struct ffn_weights *f = &s->model->weights.layers[layer].ffn;
+    struct expert_group all = {.ffn = f, .hidden = &s->hidden, .n = s->n_rows};
+    ffn_gate_up(w, &all, 1);
+    worker_sync(w);
+    size_t d = (size_t) s->model->shape.n_embd;
+    struct product down = {&f->down, 0, act_input(&s->hidden, &f->down, 0), s->n_rows, s->y, d};
+    worker_products(w, &down, 1);
+    worker_sync(w);
+    if (!f->down_bias)
+        return;
+    int first, last;
+    while (worker_take(w, s->n_rows, 1, &first, &last))
+        s->kernels->add_scaled(s->y + (size_t) first * d, 1, f->down_bias, (int) d);
+    worker_sync(w);
+}
