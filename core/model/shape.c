@@ -21,6 +21,7 @@ enum {
     MAX_HEAD_SIZE = 576,
     MAX_FF = 1 << 20,
     MAX_EXPERTS = 1024,
+    MAX_USED = 64,
     MAX_VOCAB = 1 << 22,
     MAX_CONTEXT = 1 << 24
 };
@@ -283,7 +284,7 @@ static void read_experts(struct reader *r, const struct traits *t, struct model_
 {
     int n_shared = 0;
     read_count(r, "expert_count", &s->n_experts, 0, MAX_EXPERTS);
-    read_count(r, "expert_used_count", &s->n_used, 0, s->n_experts);
+    read_count(r, "expert_used_count", &s->n_used, 0, s->n_experts < MAX_USED ? s->n_experts : MAX_USED);
     if (t->moe && s->n_experts == 0)
         fail(r, "expert_count", "must be positive");
     if (s->n_experts == 0)
