@@ -85,7 +85,7 @@ static bool find_stop(const struct stream *s, size_t *at)
 
 void stream_push(struct stream *s, const char *bytes, size_t size)
 {
-    size_t at;
+    size_t at = 0;
     buffer_append(&s->pending, bytes, size);
     if (s->stopped || s->pending.failed || s->pending.size == 0)
         return;
