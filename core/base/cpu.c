@@ -22,11 +22,20 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static const char *const level_names[CPU_LEVELS] = {"scalar", "avx2", "avx512"};
 
+#if defined(__x86_64__)
+/* Not every compiler's __builtin_cpu_supports knows f16c. */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 enum cpu_level cpu_level_hardware(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c"))
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c())
         return CPU_SCALAR;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&

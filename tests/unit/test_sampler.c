@@ -1,0 +1,151 @@
+/*
+ * test_sampler.c - claims about core/serve/sampler.c
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "serve/sampler.h"
+
+enum { N = 6 };
+static const float plain[N] = {1.0f, 3.0f, 2.0f, 3.0f, -1.0f, 0.0f};
+
+static int32_t choose(const struct sampler *s, const float *from, const int32_t *recent, int n_recent, uint64_t draw,
+                      float *logprob)
+{
+    float logits[N], values[N], unused;
+    int ids[N];
+    struct sampler_work work = {values, ids};
+    memcpy(logits, from, sizeof logits);
+    return sampler_choose(s, kernels_for(CPU_SCALAR), logits, N, recent, n_recent, draw, &work,
+                          logprob ? logprob : &unused);
+}
+
+static void greedy_takes_the_largest_and_the_lowest_id_among_equals(void **state)
+{
+    (void) state;
+    struct sampler s = {0};
+    assert_int_equal(choose(&s, plain, NULL, 0, 0, NULL), 1);
+}
+
+static void logprob_is_of_the_models_own_distribution(void **state)
+{
+    (void) state;
+    struct sampler s = {.temperature = 0.3f, .top_k = 1, .repeat_penalty = 1.0f};
+    float logprob;
+    double total = 0;
+    for (int i = 0; i < N; i++)
+        total += exp((double) plain[i]);
+    assert_int_equal(choose(&s, plain, NULL, 0, 5, &logprob), 1);
+    assert_true(fabs(logprob - log(exp(3.0) / total)) < 1e-5);
+}
+
+static void the_penalty_lowers_recent_tokens_of_either_sign_once(void **state)
+{
+    (void) state;
+    struct sampler s = {.repeat_penalty = 2.0f};
+    int32_t recent[] = {1, 3, 1, 1};
+    assert_int_equal(choose(&s, plain, recent, 4, 0, NULL), 2);
+    const float negative[N] = {-1.0f, -1.5f, -4, -4, -4, -4};
+    int32_t first[] = {0};
+    assert_int_equal(choose(&s, negative, first, 1, 0, NULL), 1);
+}
+
+static void a_draw_depends_on_seed_and_index_alone(void **state)
+{
+    (void) state;
+    struct sampler a = {.temperature = 1.0f, .seed = 7}, b = {.temperature = 1.0f, .seed = 8};
+    int differs = 0;
+    for (uint64_t i = 0; i < 200; i++) {
+        assert_int_equal(choose(&a, plain, NULL, 0, i, NULL), choose(&a, plain, NULL, 0, i, NULL));
+        differs += choose(&a, plain, NULL, 0, i, NULL) != choose(&b, plain, NULL, 0, i, NULL);
+    }
+    assert_true(differs > 20);
+}
+
+/* 20,000 draws: each frequency within five standard deviations of its probability. */
+static void expect_frequencies(const struct sampler *s, const double *p)
+{
+    enum { DRAWS = 20000 };
+    int count[N] = {0};
+    for (uint64_t i = 0; i < DRAWS; i++)
+        count[choose(s, plain, NULL, 0, i, NULL)]++;
+    for (int i = 0; i < N; i++) {
+        double sigma = sqrt(DRAWS * p[i] * (1 - p[i]));
+        assert_true(fabs(count[i] - DRAWS * p[i]) <= 5 * sigma);
+    }
+}
+
+static void frequencies_follow_temperature(void **state)
+{
+    (void) state;
+    struct sampler s = {.temperature = 2.0f, .seed = 1};
+    double p[N], total = 0;
+    for (int i = 0; i < N; i++)
+        total += p[i] = exp((double) plain[i] / 2);
+    for (int i = 0; i < N; i++)
+        p[i] /= total;
+    expect_frequencies(&s, p);
+}
+
+static void top_k_keeps_the_k_largest(void **state)
+{
+    (void) state;
+    struct sampler s = {.temperature = 1.0f, .top_k = 3, .seed = 2};
+    double total = 2 * exp(3.0) + exp(2.0);
+    double p[N] = {0, exp(3.0) / total, exp(2.0) / total, exp(3.0) / total, 0, 0};
+    expect_frequencies(&s, p);
+}
+
+static void top_p_keeps_the_smallest_set_that_reaches_p(void **state)
+{
+    (void) state;
+    struct sampler s = {.temperature = 1.0f, .top_p = 0.7f, .seed = 3};
+    /* exp(3) / sum = 0.389: two of them reach 0.7. */
+    double p[N] = {0, 0.5, 0, 0.5, 0, 0};
+    expect_frequencies(&s, p);
+}
+
+static void min_p_drops_what_is_far_below_the_best(void **state)
+{
+    (void) state;
+    struct sampler s = {.temperature = 1.0f, .min_p = 0.2f, .seed = 4};
+    double total = 2 * exp(3.0) + exp(2.0);
+    double p[N] = {0, exp(3.0) / total, exp(2.0) / total, exp(3.0) / total, 0, 0};
+    expect_frequencies(&s, p);
+}
+
+static void a_masked_token_is_never_chosen(void **state)
+{
+    (void) state;
+    float masked[N];
+    memcpy(masked, plain, sizeof masked);
+    masked[1] = masked[3] = -INFINITY;
+    struct sampler s = {.temperature = 5.0f, .seed = 5};
+    for (uint64_t i = 0; i < 2000; i++) {
+        int32_t token = choose(&s, masked, NULL, 0, i, NULL);
+        assert_true(token != 1 && token != 3);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(greedy_takes_the_largest_and_the_lowest_id_among_equals),
+        cmocka_unit_test(logprob_is_of_the_models_own_distribution),
+        cmocka_unit_test(the_penalty_lowers_recent_tokens_of_either_sign_once),
+        cmocka_unit_test(a_draw_depends_on_seed_and_index_alone),
+        cmocka_unit_test(frequencies_follow_temperature),
+        cmocka_unit_test(top_k_keeps_the_k_largest),
+        cmocka_unit_test(top_p_keeps_the_smallest_set_that_reaches_p),
+        cmocka_unit_test(min_p_drops_what_is_far_below_the_best),
+        cmocka_unit_test(a_masked_token_is_never_chosen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
