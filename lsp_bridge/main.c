@@ -78,47 +78,66 @@ static bool parse_number(const char *text, int *number)
     return *text && !*end && value > 0 && value < 1 << 30;
 }
 
+struct invocation {
+    struct server_options server;
+    const char *place;          /* --check */
+    bool status;                /* --status */
+};
+
+/* Reads one option. The exit status when it ends the program, else -1. */
+static int read_option(struct invocation *invocation, int option)
+{
+    json_t *settings = invocation->server.settings;
+    int number;
+    switch (option) {
+    case OPTION_MODEL: json_object_set_new(settings, "core.model", json_string(optarg)); return -1;
+    case OPTION_THREADS:
+        if (!parse_number(optarg, &number))
+            return wrong("--threads %s is no number", optarg);
+        json_object_set_new(settings, "core.threads", json_integer(number));
+        return -1;
+    case OPTION_LOG: json_object_set_new(settings, "log.file", json_string(optarg)); return -1;
+    case OPTION_LEVEL: json_object_set_new(settings, "log.level", json_string(optarg)); return -1;
+    case OPTION_SET: return set(settings, optarg) ? -1 : wrong("--set %s is not KEY=VALUE", optarg);
+    case OPTION_CHECK: invocation->place = optarg; return -1;
+    case OPTION_STATUS: invocation->status = true; return -1;
+    case OPTION_STDIO: return -1;
+    case OPTION_PARENT:
+        return parse_number(optarg, &invocation->server.parent) ? -1 : wrong("--clientProcessId %s is no process", optarg);
+    case OPTION_VERSION: printf("dsr1-lsp %s\n", dsr1_version()); return 0;
+    case OPTION_HELP: fputs(usage, stdout); return 0;
+    default: fputs("Try dsr1-lsp --help\n", stderr); return 2;
+    }
+}
+
+static int run(const struct invocation *invocation)
+{
+    struct settings settings;
+    bool wrong_setting = false;
+    int result = 2;
+    settings_defaults(&settings);
+    settings_apply(&settings, invocation->server.settings, complain, &wrong_setting);
+    if (!wrong_setting && invocation->place)
+        result = check_place(&settings, invocation->place);
+    else if (!wrong_setting && invocation->status)
+        result = check_status(&settings);
+    else if (!wrong_setting)
+        result = server_run(&invocation->server);
+    settings_free(&settings);
+    return result;
+}
+
 int main(int argc, char **argv)
 {
-    struct server_options server = {.in = STDIN_FILENO, .out = STDOUT_FILENO, .settings = json_object()};
-    const char *place = NULL;
-    bool status = false, wrong_setting = false;
-    int number;
     json_object_seed(0); /* before the first thread */
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        switch (c) {
-        case OPTION_MODEL: json_object_set_new(server.settings, "core.model", json_string(optarg)); break;
-        case OPTION_THREADS:
-            if (!parse_number(optarg, &number))
-                return wrong("--threads %s is no number", optarg);
-            json_object_set_new(server.settings, "core.threads", json_integer(number));
-            break;
-        case OPTION_LOG: json_object_set_new(server.settings, "log.file", json_string(optarg)); break;
-        case OPTION_LEVEL: json_object_set_new(server.settings, "log.level", json_string(optarg)); break;
-        case OPTION_SET:
-            if (!set(server.settings, optarg))
-                return wrong("--set %s is not KEY=VALUE", optarg);
-            break;
-        case OPTION_CHECK: place = optarg; break;
-        case OPTION_STATUS: status = true; break;
-        case OPTION_STDIO: break;
-        case OPTION_PARENT:
-            if (!parse_number(optarg, &server.parent))
-                return wrong("--clientProcessId %s is no process", optarg);
-            break;
-        case OPTION_VERSION: printf("dsr1-lsp %s\n", dsr1_version()); return 0;
-        case OPTION_HELP: fputs(usage, stdout); return 0;
-        default: fputs("Try dsr1-lsp --help\n", stderr); return 2;
-        }
-    }
-    if (optind < argc)
-        return wrong("unexpected argument %s", argv[optind]);
-
-    struct settings settings;
-    settings_defaults(&settings);
-    settings_apply(&settings, server.settings, complain, &wrong_setting);
-    int result = wrong_setting ? 2 : place ? check_place(&settings, place) : status ? check_status(&settings) : server_run(&server);
-    settings_free(&settings);
-    json_decref(server.settings);
+    struct invocation invocation = {.server = {.in = STDIN_FILENO, .out = STDOUT_FILENO, .settings = json_object()}};
+    int result = -1;
+    for (int c; result < 0 && (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        result = read_option(&invocation, c);
+    if (result < 0 && optind < argc)
+        result = wrong("unexpected argument %s", argv[optind]);
+    if (result < 0)
+        result = run(&invocation);
+    json_decref(invocation.server.settings);
     return result;
 }

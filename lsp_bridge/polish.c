@@ -312,7 +312,41 @@ static bool is_subsequence(const char *part, size_t part_size, const char *s, si
     return i == part_size;
 }
 
-/* What the text repeats of the rest of the line becomes part of the range that it replaces. */
+static int sum(const int *counts)
+{
+    return counts[0] + counts[1] + counts[2];
+}
+
+/* Are all closing brackets of s from `from` on partners of brackets that were opened before s? */
+static bool closes_outer(const char *s, size_t size, size_t from)
+{
+    struct brackets head = {0}, all = {0};
+    int closers = 0;
+    read_brackets(s, from, &head, NULL, NULL);
+    read_brackets(s, size, &all, NULL, NULL);
+    for (size_t i = from; i < size; i++)
+        closers += is_closer(s[i]);
+    return sum(all.unmatched) - sum(head.unmatched) == closers;
+}
+
+/* Does s close as many outer brackets of each kind as the rest of the line? */
+static bool closes_like(const char *s, size_t size, const char *rest, size_t rest_size)
+{
+    struct brackets own = {0}, after = {0};
+    read_brackets(s, size, &own, NULL, NULL);
+    read_brackets(rest, rest_size, &after, NULL, NULL);
+    for (int k = 0; k < 3; k++) {
+        if (own.unmatched[k] < after.unmatched[k])
+            return false;
+    }
+    return true;
+}
+
+/*
+ * What the text repeats of the rest of the line becomes part of the range that
+ * it replaces: a bracket that the editor closed by itself must not stand there
+ * twice. One that closes a bracket of the text's own is no repetition.
+ */
 static void step_overlap(struct polish *polish)
 {
     const char *rest = polish->around->suffix.data, *s = polish->text.data;
@@ -320,13 +354,15 @@ static void step_overlap(struct polish *polish)
     if (rest_size == 0 || size == 0)
         return;
     for (size_t k = rest_size < size ? rest_size : size; k > 0; k--) {
-        if ((k == rest_size || !codepoint_continues(rest[k])) && memcmp(s + size - k, rest, k) == 0) {
+        if ((k == rest_size || !codepoint_continues(rest[k])) && memcmp(s + size - k, rest, k) == 0 &&
+            closes_outer(s, size, size - k)) {
             polish->replaced = k;
             return;
         }
     }
-    bool again = only_closing(rest, rest_size) ? is_subsequence(rest, rest_size, s, size)
-                                               : rest_size > 2 && memmem(s, size, rest, rest_size);
+    bool again = only_closing(rest, rest_size)
+                     ? is_subsequence(rest, rest_size, s, size) && closes_like(s, size, rest, rest_size)
+                     : rest_size > 2 && memmem(s, size, rest, rest_size);
     if (again)
         polish->replaced = rest_size;
 }
