@@ -26,18 +26,20 @@
  * Quantised weights meet activations in 8 bits, one float scale per 32 values.
  * A quantised row of n values (a multiple of 32) is one record:
  *
- *     int8_t q[n];  float d[n / 32];  int16_t sum[n / 16];
+ *     int8_t q[n];  float d[n / 32];  int16_t sum[n / 16];  float dsum[n / 32];
  *
  * x[i] ~ d[i / 32] * q[i], and sum[j] = sum of q over 16 values, which turns the
- * zero points and minimums of weight formats into one product per block.
- * d = max |x| / 127 over the block, q = x / d rounded to nearest, halves to even;
- * an all-zero block has d = 0, q = 0. Canonical.
+ * zero points and minimums of weight formats into one product per block; dsum is
+ * d times the sum of its block. d = max |x| / 127 over the block, q = x / d rounded
+ * to nearest, halves to even. A block whose d would be less than the smallest
+ * normal float has d = 0, q = 0. One with an infinity or a NaN has d = NaN, q = 0, so
+ * that every product with it shows a NaN. Canonical.
  *
  * One row is quantised once and shared by every matrix it is multiplied with.
  */
 static inline size_t act_q8_size(size_t n)
 {
-    return (n + n / 32 * sizeof(float) + n / 16 * sizeof(int16_t) + 63) & ~(size_t) 63;
+    return (n + n / 32 * 2 * sizeof(float) + n / 16 * sizeof(int16_t) + 63) & ~(size_t) 63;
 }
 static inline const float *act_q8_d(const void *row, size_t n)
 {
@@ -46,6 +48,10 @@ static inline const float *act_q8_d(const void *row, size_t n)
 static inline const int16_t *act_q8_sum(const void *row, size_t n)
 {
     return (const int16_t *) ((const char *) row + n + n / 32 * sizeof(float));
+}
+static inline const float *act_q8_dsum(const void *row, size_t n)
+{
+    return (const float *) ((const char *) row + n + n / 32 * sizeof(float) + n / 16 * sizeof(int16_t));
 }
 
 /* Does a matrix of this type want act_q8 rows (true) or plain f32 rows (F32, F16, BF16)? */
@@ -86,7 +92,10 @@ static inline int weight_panels(const struct weight *w)
     return (w->n_out + PANEL_ROWS - 1) / PANEL_ROWS;
 }
 
-/* Packs up to 16 rows of file format at src (n_rows of them exist) into one panel at dst (64-aligned). */
+/*
+ * Packs up to 16 rows of file format at src (n_rows of them exist) into one panel
+ * at dst (64-aligned). n_in is a multiple of the format's block.
+ */
 void panel_pack(enum tensor_type type, const uint8_t *src, size_t row_size, int n_rows, int n_in, void *dst);
 
 /* One row of file format to floats, exactly as the format defines it (quant-formats, 1 ulp at most). */
@@ -143,6 +152,8 @@ struct attend_piece {
 /* The table                                                           */
 /* ------------------------------------------------------------------ */
 
+struct panel_layout;
+
 struct kernels {
     enum cpu_level level;
 
@@ -178,6 +189,13 @@ struct kernels {
 
     /* x[i] = exp(x[i] - max x), returns the sum; for router and sampler. Sum in double, in order. */
     double (*softmax_exp)(float *x, int n);
+
+    /* gpt-oss' activation, see kernel/ops.h. */
+    void (*swiglu_oai)(const float *gate, const float *up, int n, float *y);
+
+    /* The inside of panel_pack: see kernel/panel.h. */
+    void (*interleave)(const struct panel_layout *layout, const uint8_t *src, size_t row_size, int n_chunks,
+                       uint8_t *panel);
 };
 
 /* The table of a level that this CPU has; NULL otherwise. */

@@ -1,0 +1,37 @@
+/*
+ * kernel_select.c - one table of functions per CPU level
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "kernel/ops.h"
+#include "kernel/panel.h"
+
+#define PRODUCT_Q8(suffix, name, type, blocks, lines) [type] = matmul_##name##_##suffix,
+#define PRODUCT_FLOAT(suffix, name, type) [type] = matmul_##name##_##suffix,
+
+#define TABLE(cpu, suffix)                                                                                            \
+    {                                                                                                                 \
+        .level = cpu, .panel_product = {PANEL_Q8_TYPES(PRODUCT_Q8, suffix) PANEL_FLOAT_TYPES(PRODUCT_FLOAT, suffix)}, \
+        .quantize_row = quantize_row_##suffix, .rms_norm = rms_norm_##suffix, .swiglu = swiglu_##suffix,              \
+        .add_scaled = add_scaled_##suffix, .rope = rope_##suffix, .kv_store = kv_store_##suffix,                      \
+        .attend = attend_##suffix, .softmax_exp = softmax_exp_##suffix, .swiglu_oai = swiglu_oai_##suffix,            \
+        .interleave = interleave_##suffix                                                                             \
+    }
+
+static const struct kernels tables[CPU_LEVELS] = {
+    [CPU_SCALAR] = TABLE(CPU_SCALAR, scalar),
+#if defined(__x86_64__)
+    [CPU_AVX2] = TABLE(CPU_AVX2, avx2),
+    [CPU_AVX512] = TABLE(CPU_AVX512, avx512),
+#endif
+};
+
+const struct kernels *kernels_for(enum cpu_level level)
+{
+    return level <= cpu_level_hardware() ? &tables[level] : NULL;
+}
+
+const struct kernels *kernels_default(void)
+{
+    return kernels_for(cpu_level());
+}

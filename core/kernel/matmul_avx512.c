@@ -1,0 +1,81 @@
+/*
+ * matmul_avx512.c - products with panels for AVX-512 with VNNI
+ *
+ * vpdpbusd multiplies unsigned codes with signed activations and adds four
+ * products to each of 16 rows. The zero point enters as one more product, with the
+ * sums of the activations, which also clears the accumulator.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#if defined(__x86_64__)
+#define VECTOR 64
+#include "kernel/matmul_tile.h"
+
+INLINE floats low_half(ints v)
+{
+    return (floats) _mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i) v));
+}
+
+INLINE floats fmadd(floats a, floats b, floats c)
+{
+    return (floats) _mm512_fmadd_ps((__m512) a, (__m512) b, (__m512) c);
+}
+
+INLINE floats fnmadd(floats a, floats b, floats c)
+{
+    return (floats) _mm512_fnmadd_ps((__m512) a, (__m512) b, (__m512) c);
+}
+
+INLINE ints or_masked(ints a, ints b, ints mask)
+{
+    return (ints) _mm512_ternarylogic_epi32((__m512i) a, (__m512i) b, (__m512i) mask, 0xf8);
+}
+
+INLINE ints move_bit(ints v, int from, int to)
+{
+    return (ints) _mm512_rolv_epi32((__m512i) v, (__m512i) dwords(to - from));
+}
+
+INLINE void look_up(const int8_t table[16], int zero, ints w[8])
+{
+    __m128i values = _mm_add_epi8(_mm_loadu_si128((const void *) table), _mm_set1_epi8((char) zero));
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        w[i] = (ints) _mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), (__m512i) w[i]);
+}
+
+INLINE ints pair_sums(ints pairs, const uint8_t *sum)
+{
+    return (ints) _mm512_dpwssd_epi32(_mm512_setzero_si512(), (__m512i) pairs, (__m512i) broadcast(sum));
+}
+
+INLINE ints dot4(ints s, ints w, const uint8_t *q)
+{
+    return (ints) _mm512_dpbusd_epi32((__m512i) s, (__m512i) w, (__m512i) broadcast(q));
+}
+
+INLINE void block_sums(enum tensor_type type, const ints w[8], const uint8_t *q, const uint8_t *sum, ints s[2])
+{
+    const int zero = zero_point(type), low = -zero & 0xffff, high = (int) ((unsigned) -zero << 16);
+    s[0] = s[1] = dwords(0);
+    if (zero && has_two_scales(type)) {
+        s[0] = pair_sums(dwords(low), sum);
+        s[1] = pair_sums(dwords(high), sum);
+    } else if (zero) {
+        s[0] = pair_sums(dwords(low | high), sum);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        s[0] = dot4(s[0], w[i], q + 4 * i);
+        s[1] = dot4(s[1], w[4 + i], q + 16 + 4 * i);
+    }
+}
+
+INLINE void store(float *y, int n_rows, const floats sum[PARTS])
+{
+    _mm512_mask_storeu_ps(y, (__mmask16) ((1u << n_rows) - 1), (__m512) sum[0]);
+}
+
+PANEL_Q8_TYPES(PRODUCT_Q8, avx512)
+PANEL_FLOAT_TYPES(PRODUCT_FLOAT, avx512)
+#endif

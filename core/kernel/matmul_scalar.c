@@ -1,0 +1,310 @@
+/*
+ * matmul_scalar.c - products with panels in plain C: the definition of every sum
+ *
+ * A row of a quantised matrix times a quantised column. For each block of 32
+ * values, in order, with q the weight's integer code less its zero point, s0 and
+ * s1 the exact sums of q * x over the first and second 16 values, and dx, sum and
+ * dsum from the column's record (kernel.h):
+ *
+ *   one scale for 32 values     t = (float) (s0 + s1) * scale
+ *   two (Q2_K, Q3_K, Q6_K)      t = fma((float) s1, scale1, (float) s0 * scale0)
+ *   Q2_K only, then             t = fma((float) (min0 * sum0 + min1 * sum1), -dmin, t)
+ *   all                         y = fma(t, dx, y)
+ *   Q4_1 Q5_1 Q4_K Q5_K, then   y = fma(min, dsum, y)
+ *
+ * scale is d, or d times the integer scale in the block, which a float holds exactly;
+ * min is m, or -(dmin * the integer). (float) s0 and (float) s1 are exact as well:
+ * 16 * 32 * 127 for the widest codes with two scales, 32 * 128 * 127 for the others.
+ * A float matrix: y = fma(w, x, y), value after value.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "kernel/panel.h"
+
+#include <math.h>
+#include <string.h>
+
+/* One row's 32 values, ready to be multiplied. */
+struct block {
+    int q[32];
+    float scale[2];
+    float min;   /* of dsum; 0 without */
+    int mins[2]; /* Q2_K */
+    float dmin;
+};
+
+enum { COLUMNS = 16 }; /* that share the decoding of a block */
+
+static uint32_t lane(const uint8_t *chunk, int line, int row)
+{
+    uint32_t dword;
+    memcpy(&dword, chunk + line * PANEL_LINE + 4 * row, sizeof dword);
+    return dword;
+}
+
+static int byte_of(uint32_t dword, int i)
+{
+    return dword >> 8 * i & 255;
+}
+
+static float low_half(uint32_t dword)
+{
+    return f32_from_f16((uint16_t) dword);
+}
+
+static float high_half(uint32_t dword)
+{
+    return f32_from_f16((uint16_t) (dword >> 16));
+}
+
+/* Four lines of nibbles: values 0 to 15 in the low ones, 16 to 31 in the high ones. */
+static void nibbles(const uint8_t *chunk, int line, int row, int q[32])
+{
+    for (int i = 0; i < 16; i++) {
+        int byte = byte_of(lane(chunk, line + i / 4, row), i % 4);
+        q[i] = byte & 15;
+        q[i + 16] = byte >> 4;
+    }
+}
+
+/* `bits` bits from position `shift` of the 32 bytes in eight lines. */
+static void fields(const uint8_t *chunk, int line, int row, int shift, int bits, int q[32])
+{
+    for (int i = 0; i < 32; i++)
+        q[i] = byte_of(lane(chunk, line + i / 4, row), i % 4) >> shift & ((1 << bits) - 1);
+}
+
+/* Adds bits `to` and up, one or two of them, from position `shift` of eight lines. */
+static void add_fields(const uint8_t *chunk, int line, int row, int shift, int bits, int to, int q[32])
+{
+    int high[32];
+    fields(chunk, line, row, shift, bits, high);
+    for (int i = 0; i < 32; i++)
+        q[i] |= high[i] << to;
+}
+
+/* Q5_0 and Q5_1: the fifth bits as spread_dword() left them. */
+static void add_spread(uint32_t dword, int q[32])
+{
+    for (int i = 0; i < 32; i++)
+        q[i] |= (byte_of(dword, i % 4) >> spread_bit(i / 4) & 1) << 4;
+}
+
+static void subtract(int zero, int q[32])
+{
+    for (int i = 0; i < 32; i++)
+        q[i] -= zero;
+}
+
+static void look_up(const int8_t table[16], int q[32])
+{
+    for (int i = 0; i < 32; i++)
+        q[i] = table[q[i]];
+}
+
+static void read_small(enum tensor_type type, const uint8_t *chunk, int g, int row, struct block *b)
+{
+    static const int8_t iq4[16] = {IQ4_VALUES}, mxfp4[16] = {MXFP4_VALUES};
+    static const int d_line[TENSOR_TYPES] = {
+        [TENSOR_Q4_0] = 8, [TENSOR_Q5_0] = 10, [TENSOR_Q8_0] = 16, [TENSOR_IQ4_NL] = 8};
+    uint32_t scales = lane(chunk, d_line[type], row);
+    b->scale[0] = g % 2 ? high_half(scales) : low_half(scales);
+    switch (type) {
+    case TENSOR_Q4_0:
+        nibbles(chunk, 4 * g, row, b->q);
+        subtract(8, b->q);
+        break;
+    case TENSOR_Q5_0:
+        nibbles(chunk, 4 * g, row, b->q);
+        add_spread(lane(chunk, 8 + g, row), b->q);
+        subtract(16, b->q);
+        break;
+    case TENSOR_Q8_0:
+        fields(chunk, 8 * g, row, 0, 8, b->q);
+        subtract(128, b->q);
+        break;
+    case TENSOR_IQ4_NL:
+        nibbles(chunk, 4 * g, row, b->q);
+        look_up(iq4, b->q);
+        break;
+    case TENSOR_Q4_1:
+        nibbles(chunk, 1, row, b->q);
+        b->min = high_half(scales);
+        break;
+    case TENSOR_Q5_1:
+        nibbles(chunk, 2, row, b->q);
+        add_spread(lane(chunk, 1, row), b->q);
+        b->min = high_half(scales);
+        break;
+    default:
+        nibbles(chunk, 4 * g, row, b->q);
+        look_up(mxfp4, b->q);
+        b->scale[0] = mxfp4_scale((uint8_t) byte_of(lane(chunk, 16, row), g));
+        break;
+    }
+}
+
+/* Scale and minimum of 32 values from the three lines that Q4_K and Q5_K share. */
+static void read_scale_min(const uint8_t *chunk, int g, int row, struct block *b)
+{
+    uint32_t d = lane(chunk, 0, row);
+    int low = byte_of(lane(chunk, 1, row), g % 4), mid = byte_of(lane(chunk, 2, row), g % 4);
+    int high = byte_of(lane(chunk, 3, row), g % 4);
+    int scale = g < 4 ? low & 63 : (high & 15) | low >> 6 << 4;
+    int min = g < 4 ? mid & 63 : high >> 4 | mid >> 6 << 4;
+    b->scale[0] = low_half(d) * (float) scale;
+    b->min = -(high_half(d) * (float) min);
+}
+
+static void read_q2_k(const uint8_t *chunk, int g, int row, struct block *b)
+{
+    uint32_t d = lane(chunk, 20, row);
+    fields(chunk, 4 + 8 * (g / 4), row, 2 * (g % 4), 2, b->q);
+    b->dmin = high_half(d);
+    for (int i = 0; i < 2; i++) {
+        int scale = byte_of(lane(chunk, g / 2, row), g % 2 * 2 + i);
+        b->scale[i] = low_half(d) * (float) (scale & 15);
+        b->mins[i] = scale >> 4;
+    }
+}
+
+static void read_q3_k(const uint8_t *chunk, int g, int row, struct block *b)
+{
+    float d = low_half(lane(chunk, 27, row));
+    fields(chunk, 8 + 8 * (g / 4), row, 2 * (g % 4), 2, b->q);
+    add_fields(chunk, 0, row, g, 1, 2, b->q);
+    subtract(4, b->q);
+    for (int i = 0; i < 2; i++) {
+        int n = 2 * g + i;
+        int low = byte_of(lane(chunk, 24 + n / 4 % 2, row), n % 4) >> n / 8 * 4 & 15;
+        int high = byte_of(lane(chunk, 26, row), n % 4) >> n / 4 * 2 & 3;
+        b->scale[i] = d * (float) ((low | high << 4) - 32);
+    }
+}
+
+static void read_q6_k(const uint8_t *chunk, int g, int row, struct block *b)
+{
+    int h = g / 4, s = g % 4;
+    float d = low_half(lane(chunk, 52, row));
+    fields(chunk, 16 * h + s % 2 * 8, row, s / 2 * 4, 4, b->q);
+    add_fields(chunk, 32 + 8 * h, row, 2 * s, 2, 4, b->q);
+    subtract(32, b->q);
+    for (int i = 0; i < 2; i++)
+        b->scale[i] = d * (float) (int8_t) byte_of(lane(chunk, 48 + g / 2, row), g % 2 * 2 + i);
+}
+
+static void read_iq4_xs(const uint8_t *chunk, int g, int row, struct block *b)
+{
+    static const int8_t iq4[16] = {IQ4_VALUES};
+    uint32_t head = lane(chunk, 0, row);
+    int scale = (int) ((lane(chunk, 1, row) >> 4 * g & 15) | (head >> (16 + 2 * g) & 3) << 4);
+    nibbles(chunk, 2 + 4 * g, row, b->q);
+    look_up(iq4, b->q);
+    b->scale[0] = low_half(head) * (float) (scale - 32);
+}
+
+/* Block g of a chunk, as one row sees it. */
+static void read_block(enum tensor_type type, const uint8_t *chunk, int g, int row, struct block *b)
+{
+    b->min = 0;
+    switch (type) {
+    case TENSOR_Q2_K: read_q2_k(chunk, g, row, b); break;
+    case TENSOR_Q3_K: read_q3_k(chunk, g, row, b); break;
+    case TENSOR_Q4_K:
+        read_scale_min(chunk, g, row, b);
+        fields(chunk, 4 + g / 2 * 8, row, g % 2 * 4, 4, b->q);
+        break;
+    case TENSOR_Q5_K:
+        read_scale_min(chunk, g, row, b);
+        fields(chunk, 12 + g / 2 * 8, row, g % 2 * 4, 4, b->q);
+        add_fields(chunk, 4, row, g, 1, 4, b->q);
+        break;
+    case TENSOR_Q6_K: read_q6_k(chunk, g, row, b); break;
+    case TENSOR_IQ4_XS: read_iq4_xs(chunk, g, row, b); break;
+    default: read_small(type, chunk, g, row, b); break;
+    }
+}
+
+static int dot16(const int *q, const int8_t *x)
+{
+    int sum = 0;
+    for (int i = 0; i < 16; i++)
+        sum += q[i] * x[i];
+    return sum;
+}
+
+/* y plus block number i of a row times the same block of a column. */
+static float add_block(enum tensor_type type, const struct block *b, const void *x, int n_in, int i, float y)
+{
+    size_t n = (size_t) n_in;
+    const int8_t *q = (const int8_t *) x + 32 * i;
+    const int16_t *sum = act_q8_sum(x, n) + 2 * i;
+    int s0 = dot16(b->q, q), s1 = dot16(b->q + 16, q + 16);
+    float t;
+    if (type == TENSOR_Q2_K || type == TENSOR_Q3_K || type == TENSOR_Q6_K)
+        t = fmaf((float) s1, b->scale[1], (float) s0 * b->scale[0]);
+    else
+        t = (float) (s0 + s1) * b->scale[0];
+    if (type == TENSOR_Q2_K)
+        t = fmaf((float) (b->mins[0] * sum[0] + b->mins[1] * sum[1]), -b->dmin, t);
+    y = fmaf(t, act_q8_d(x, n)[i], y);
+    if (type == TENSOR_Q4_1 || type == TENSOR_Q5_1 || type == TENSOR_Q4_K || type == TENSOR_Q5_K)
+        y = fmaf(b->min, act_q8_dsum(x, n)[i], y);
+    return y;
+}
+
+static void product_q8(enum tensor_type type, int blocks, int lines, const uint8_t *panel, int n_in, int n_rows,
+                       const void *const x[], int n_cols, float *const y[])
+{
+    for (int r = 0; r < n_rows; r++) {
+        for (int from = 0; from < n_cols; from += COLUMNS) {
+            int n = n_cols - from < COLUMNS ? n_cols - from : COLUMNS;
+            float sum[COLUMNS] = {0};
+            for (int i = 0; i < n_in / 32; i++) {
+                struct block b;
+                read_block(type, panel + (size_t) (i / blocks * lines) * PANEL_LINE, i % blocks, r, &b);
+                for (int c = 0; c < n; c++)
+                    sum[c] = add_block(type, &b, x[from + c], n_in, i, sum[c]);
+            }
+            for (int c = 0; c < n; c++)
+                y[from + c][r] = sum[c];
+        }
+    }
+}
+
+static float read_float(enum tensor_type type, const uint8_t *panel, int row, int i)
+{
+    if (type == TENSOR_F32)
+        return f32_from_bits(lane(panel, i, row));
+    uint32_t pair = lane(panel, i / 2, row);
+    if (type == TENSOR_F16)
+        return i % 2 ? high_half(pair) : low_half(pair);
+    return f32_from_bits(i % 2 ? pair & 0xffff0000 : pair << 16);
+}
+
+static void product_float(enum tensor_type type, const uint8_t *panel, int n_in, int n_rows, const void *const x[],
+                          int n_cols, float *const y[])
+{
+    for (int r = 0; r < n_rows; r++) {
+        for (int c = 0; c < n_cols; c++) {
+            const float *column = x[c];
+            float sum = 0;
+            for (int i = 0; i < n_in; i++)
+                sum = fmaf(read_float(type, panel, r, i), column[i], sum);
+            y[c][r] = sum;
+        }
+    }
+}
+
+#define PRODUCT_Q8(level, name, type, blocks, lines)                        \
+    PRODUCT_HEAD(level, name)                                               \
+    {                                                                       \
+        product_q8(type, blocks, lines, panel, n_in, n_rows, x, n_cols, y); \
+    }
+#define PRODUCT_FLOAT(level, name, type)                        \
+    PRODUCT_HEAD(level, name)                                   \
+    {                                                           \
+        product_float(type, panel, n_in, n_rows, x, n_cols, y); \
+    }
+PANEL_Q8_TYPES(PRODUCT_Q8, scalar)
+PANEL_FLOAT_TYPES(PRODUCT_FLOAT, scalar)

@@ -1,0 +1,511 @@
+/*
+ * matmul_tile.h - products with panels on vectors of any width
+ *
+ * A register holds a line, or half of one: four codes of each of 16 (or 8) rows,
+ * multiplied with four activations that are the same for all rows. A block of 32
+ * values is decoded once for a tile of columns. Everything is inlined into one
+ * function per format and tile width, where `type` and what is called const are
+ * constants, so that nothing is left of the branches. The sums: matmul_scalar.c.
+ *
+ * Included once by each matmul_LEVEL.c, which says before
+ *
+ *   VECTOR          bytes of a register
+ *
+ * and defines behind it what depends on the instruction set:
+ *
+ *   low_half()      the lower 16 bits of every dword, from half to float
+ *   fmadd()         a * b + c in one rounding; fnmadd() is c - a * b
+ *   or_masked()     a, and those bits of b that mask has
+ *   move_bit()      bit `from` of every byte to bit `to`, both variable; the other bits are junk
+ *   look_up()       every byte below 16 replaced by that entry of a table
+ *   block_sums()    the integer sums of a block
+ *   pair_sums()     the two words of every dword times two words of a column
+ *   store()         the first rows of a result
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "kernel/panel.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef int32_t ints __attribute__((vector_size(VECTOR)));
+typedef uint32_t unsigneds __attribute__((vector_size(VECTOR)));
+typedef float floats __attribute__((vector_size(VECTOR)));
+
+/* Registers of a line, and columns of the widest tile: those who have 32 registers can keep twice as many. */
+enum { PARTS = PANEL_LINE / VECTOR, WIDEST = VECTOR == 64 ? 8 : 4 };
+
+INLINE floats low_half(ints v);
+INLINE floats fmadd(floats a, floats b, floats c);
+INLINE floats fnmadd(floats a, floats b, floats c);
+INLINE ints or_masked(ints a, ints b, ints mask);
+INLINE ints move_bit(ints v, int from, int to);
+INLINE void look_up(const int8_t table[16], int zero, ints w[8]);
+INLINE void block_sums(enum tensor_type type, const ints w[8], const uint8_t *q, const uint8_t *sum, ints s[2]);
+INLINE ints pair_sums(ints pairs, const uint8_t *sum);
+INLINE void store(float *y, int n_rows, const floats sum[PARTS]);
+
+/* Where y gets a scale for each half of a block, and where it gets a minimum. */
+INLINE bool has_two_scales(const enum tensor_type type)
+{
+    return type == TENSOR_Q2_K || type == TENSOR_Q3_K || type == TENSOR_Q6_K;
+}
+
+INLINE bool has_min(const enum tensor_type type)
+{
+    return type == TENSOR_Q4_1 || type == TENSOR_Q5_1 || type == TENSOR_Q4_K || type == TENSOR_Q5_K;
+}
+
+/* What was added to the codes to make them unsigned. */
+INLINE int zero_point(const enum tensor_type type)
+{
+    switch (type) {
+    case TENSOR_Q3_K: return 4;
+    case TENSOR_Q4_0: return 8;
+    case TENSOR_MXFP4: return 12;
+    case TENSOR_Q5_0: return 16;
+    case TENSOR_Q6_K: return 32;
+    case TENSOR_Q8_0:
+    case TENSOR_IQ4_NL:
+    case TENSOR_IQ4_XS: return 128;
+    default: return 0;
+    }
+}
+
+INLINE ints load(const uint8_t *chunk, int line)
+{
+    return *(const ints *) (chunk + line * PANEL_LINE);
+}
+
+INLINE ints dwords(int32_t value)
+{
+    return value - (ints){0};
+}
+
+INLINE ints all_bytes(int value)
+{
+    return dwords((int32_t) (0x01010101u * (unsigned) value));
+}
+
+INLINE ints broadcast(const uint8_t *p)
+{
+    int32_t value;
+    memcpy(&value, p, sizeof value);
+    return dwords(value);
+}
+
+INLINE floats broadcast_float(const void *p)
+{
+    float value;
+    memcpy(&value, p, sizeof value);
+    return value - (floats){0};
+}
+
+INLINE floats to_floats(ints v)
+{
+    return __builtin_convertvector(v, floats);
+}
+
+INLINE ints shift_right(ints v, int by)
+{
+    return (ints) ((unsigneds) v >> by);
+}
+
+INLINE ints shift_left(ints v, int by)
+{
+    return (ints) ((unsigneds) v << by);
+}
+
+INLINE floats high_half(ints v)
+{
+    return low_half(shift_right(v, 16));
+}
+
+/* Bits of every byte: those of mask, counted from bit `from`. */
+INLINE ints bits(ints v, int from, int mask)
+{
+    return shift_right(v, from) & all_bytes(mask);
+}
+
+INLINE ints byte_of(ints v, int i)
+{
+    return shift_right(v, 8 * i) & dwords(255);
+}
+
+/* ------------------------------------------------------------------ */
+/* Scales                                                              */
+/* ------------------------------------------------------------------ */
+
+/* What the scales of a chunk become: one or two per block, perhaps a minimum. */
+struct scales {
+    floats scale[16], min[8];
+    ints mins[8]; /* Q2_K: two per block, as words */
+    floats dmin;
+};
+
+/* Q4_K, Q5_K: six bits each; the last four scales and minimums are put together from two places. */
+INLINE void scales_with_mins(const uint8_t *chunk, struct scales *s)
+{
+    ints head = load(chunk, 0), a = load(chunk, 1), b = load(chunk, 2), c = load(chunk, 3);
+    floats d = low_half(head), dmin = high_half(head);
+    const ints top = all_bytes(0x30);
+    ints scale[2] = {bits(a, 0, 63), or_masked(bits(c, 0, 15), shift_right(a, 2), top)};
+    ints min[2] = {bits(b, 0, 63), or_masked(bits(c, 4, 15), shift_right(b, 2), top)};
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; g++) {
+        s->scale[g] = d * to_floats(byte_of(scale[g / 4], g % 4));
+        s->min[g] = dmin * to_floats(byte_of(min[g / 4], g % 4));
+    }
+}
+
+INLINE void scales_q2_k(const uint8_t *chunk, struct scales *s)
+{
+    floats d = low_half(load(chunk, 20));
+    s->dmin = high_half(load(chunk, 20));
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; g++) {
+        ints pair = shift_right(load(chunk, g / 2), g % 2 * 16);
+        s->scale[2 * g] = d * to_floats(pair & dwords(15));
+        s->scale[2 * g + 1] = d * to_floats(shift_right(pair, 8) & dwords(15));
+        s->mins[g] = (shift_right(pair, 4) & dwords(15)) | (shift_left(pair, 4) & dwords(0x000f0000));
+    }
+}
+
+INLINE void scales_q3_k(const uint8_t *chunk, struct scales *s)
+{
+    floats d = low_half(load(chunk, 27));
+    ints high = load(chunk, 26);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        ints top = i < 2 ? shift_left(high, 4 - 2 * i) : shift_right(high, 2 * i - 4);
+        ints scale = or_masked(bits(load(chunk, 24 + i % 2), i / 2 * 4, 15), top, all_bytes(0x30));
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++)
+            s->scale[4 * i + j] = d * to_floats(byte_of(scale, j) - dwords(32));
+    }
+}
+
+INLINE void scales_q6_k(const uint8_t *chunk, struct scales *s)
+{
+    floats d = low_half(load(chunk, 52));
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        s->scale[i] = d * to_floats(shift_left(load(chunk, 48 + i / 4), 24 - i % 4 * 8) >> 24);
+}
+
+INLINE void scales_iq4_xs(const uint8_t *chunk, struct scales *s)
+{
+    ints head = load(chunk, 0), low = load(chunk, 1);
+    floats d = low_half(head);
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; g++) {
+        ints scale = or_masked(shift_right(low, 4 * g) & dwords(15), shift_right(head, 12 + 2 * g), dwords(0x30));
+        s->scale[g] = d * to_floats(scale - dwords(32));
+    }
+}
+
+/* mxfp4_scale() of byte g. */
+INLINE floats scale_mxfp4(ints line, int g)
+{
+    ints e = byte_of(line, g);
+    ints subnormal = shift_left(dwords(1) + e, 21), small = e < dwords(2);
+    return (floats) ((small & subnormal) | (~small & shift_left(e - dwords(1), 23)));
+}
+
+INLINE void load_scales(const enum tensor_type type, const uint8_t *chunk, const int lines, struct scales *s)
+{
+    switch (type) {
+    case TENSOR_Q4_1:
+    case TENSOR_Q5_1:
+        s->scale[0] = low_half(load(chunk, 0));
+        s->min[0] = high_half(load(chunk, 0));
+        break;
+    case TENSOR_Q2_K: scales_q2_k(chunk, s); break;
+    case TENSOR_Q3_K: scales_q3_k(chunk, s); break;
+    case TENSOR_Q4_K:
+    case TENSOR_Q5_K: scales_with_mins(chunk, s); break;
+    case TENSOR_Q6_K: scales_q6_k(chunk, s); break;
+    case TENSOR_IQ4_XS: scales_iq4_xs(chunk, s); break;
+    case TENSOR_MXFP4:
+#pragma GCC unroll 4
+        for (int g = 0; g < 4; g++)
+            s->scale[g] = scale_mxfp4(load(chunk, 16), g);
+        break;
+    default:
+        s->scale[0] = low_half(load(chunk, lines - 1));
+        s->scale[1] = high_half(load(chunk, lines - 1));
+        break;
+    }
+}
+
+/* ------------------------------------------------------------------ */
+/* Codes                                                               */
+/* ------------------------------------------------------------------ */
+
+/* w[i] holds values 4i to 4i + 3 of a block, as unsigned bytes. Here from nibbles of four lines. */
+INLINE void nibbles(const uint8_t *chunk, int line, ints w[8])
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        w[i] = bits(load(chunk, line + i), 0, 15);
+        w[4 + i] = bits(load(chunk, line + i), 4, 15);
+    }
+}
+
+/* From one field of eight lines. */
+INLINE void fields(const uint8_t *chunk, int line, int from, int mask, ints w[8])
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        w[i] = bits(load(chunk, line + i), from, mask);
+}
+
+/* Q5_0, Q5_1: the fifth bits as spread_dword() left them. */
+INLINE void add_spread(ints high, ints w[8])
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        const int from = (i & 1) << 2 | i >> 1;
+        ints bit = from < 4 ? shift_left(high, 4 - from) : shift_right(high, from - 4);
+        w[i] = or_masked(w[i], bit, all_bytes(0x10));
+    }
+}
+
+/* Adds bit `from` of eight lines as bit `to`. */
+INLINE void add_bit(const uint8_t *chunk, int line, int from, const int to, ints w[8])
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        w[i] = or_masked(w[i], move_bit(load(chunk, line + i), from, to), all_bytes(1 << to));
+}
+
+/* Q6_K: bits 4 and 5 from pair s of eight lines. */
+INLINE void add_two_bits(const uint8_t *chunk, int line, const int s, ints w[8])
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        ints high = load(chunk, line + i);
+        high = s < 2 ? shift_left(high, 4 - 2 * s) : shift_right(high, 2 * s - 4);
+        w[i] = or_masked(w[i], high, all_bytes(0x30));
+    }
+}
+
+/* Block first + i of a chunk. i is a constant, first a multiple of how many blocks of the format are unrolled. */
+INLINE void load_codes(const enum tensor_type type, const uint8_t *chunk, int first, const int i, ints w[8])
+{
+    static const int8_t iq4[16] = {IQ4_VALUES}, mxfp4[16] = {MXFP4_VALUES};
+    int g = first + i;
+    switch (type) {
+    case TENSOR_Q4_0: nibbles(chunk, 4 * g, w); break;
+    case TENSOR_Q4_1: nibbles(chunk, 1, w); break;
+    case TENSOR_Q5_0:
+        nibbles(chunk, 4 * g, w);
+        add_spread(load(chunk, 8 + g), w);
+        break;
+    case TENSOR_Q5_1:
+        nibbles(chunk, 2, w);
+        add_spread(load(chunk, 1), w);
+        break;
+    case TENSOR_Q8_0: fields(chunk, 8 * g, 0, 255, w); break;
+    case TENSOR_Q2_K: fields(chunk, 4 + 2 * first, 2 * i, 3, w); break;
+    case TENSOR_Q3_K:
+        fields(chunk, 8 + 2 * first, 2 * i, 3, w);
+        add_bit(chunk, 0, g, 2, w);
+        break;
+    case TENSOR_Q4_K: fields(chunk, 4 + 4 * first, 4 * i, 15, w); break;
+    case TENSOR_Q5_K:
+        fields(chunk, 12 + 4 * first, 4 * i, 15, w);
+        add_bit(chunk, 4, g, 4, w);
+        break;
+    case TENSOR_Q6_K:
+        fields(chunk, 4 * first + i % 2 * 8, i / 2 * 4, 15, w);
+        add_two_bits(chunk, 32 + 2 * first, i, w);
+        break;
+    case TENSOR_IQ4_NL:
+    case TENSOR_IQ4_XS:
+        nibbles(chunk, type == TENSOR_IQ4_XS ? 2 + 4 * g : 4 * g, w);
+        look_up(iq4, zero_point(type), w);
+        break;
+    case TENSOR_MXFP4:
+        nibbles(chunk, 4 * g, w);
+        look_up(mxfp4, zero_point(type), w);
+        break;
+    default: break;
+    }
+}
+
+/* ------------------------------------------------------------------ */
+/* Tiles                                                               */
+/* ------------------------------------------------------------------ */
+
+/* Where the parts of a block lie in a column's record. */
+struct place {
+    size_t q, d, sum, dsum;
+};
+
+/* Block g of a chunk times the same block of a column. */
+INLINE floats add_block(const enum tensor_type type, const ints w[8], const struct scales *s, int g, const uint8_t *x,
+                        const struct place *at, floats y)
+{
+    ints sum[2];
+    floats t;
+    block_sums(type, w, x + at->q, x + at->sum, sum);
+    if (has_two_scales(type))
+        t = fmadd(to_floats(sum[1]), s->scale[2 * g + 1], to_floats(sum[0]) * s->scale[2 * g]);
+    else
+        t = to_floats(sum[0] + sum[1]) * s->scale[g];
+    if (type == TENSOR_Q2_K)
+        t = fnmadd(to_floats(pair_sums(s->mins[g], x + at->sum)), s->dmin, t);
+    y = fmadd(t, broadcast_float(x + at->d), y);
+    if (type == TENSOR_Q4_K || type == TENSOR_Q5_K)
+        return fnmadd(s->min[g], broadcast_float(x + at->dsum), y);
+    return has_min(type) ? fmadd(s->min[g], broadcast_float(x + at->dsum), y) : y;
+}
+
+/* n_blocks of a chunk, for one register of rows. */
+INLINE void add_chunk(const enum tensor_type type, const int blocks, const int lines, const int n, const uint8_t *chunk,
+                      int n_blocks, const uint8_t *const column[], struct place at, floats y[])
+{
+    const int unrolled = has_two_scales(type) ? 4 : blocks > 2 ? 2 : blocks;
+    struct scales s;
+    load_scales(type, chunk, lines, &s);
+    for (int first = 0; first < n_blocks; first += unrolled) {
+#pragma GCC unroll 4
+        for (int i = 0; i < unrolled; i++) {
+            ints w[8];
+            /* Only a format with blocks of 32 values can end inside its chunk. */
+            if (i > 0 && blocks < 8 && first + i == n_blocks)
+                break;
+            load_codes(type, chunk, first, i, w);
+#pragma GCC unroll 8
+            for (int c = 0; c < n; c++)
+                y[c] = add_block(type, w, &s, first + i, column[c], &at, y[c]);
+            at = (struct place){at.q + 32, at.d + 4, at.sum + 4, at.dsum + 4};
+        }
+    }
+}
+
+INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lines, const int n, const uint8_t *chunk,
+                    int n_in, int n_rows, const void *const x[], float *const y[])
+{
+    const uint8_t *column[WIDEST];
+    floats sum[PARTS][WIDEST];
+    size_t size = (size_t) n_in, d = size, sums = d + size / 8, dsum = sums + size / 8;
+#pragma GCC unroll 8
+    for (int c = 0; c < n; c++) {
+        column[c] = x[c];
+        for (int p = 0; p < PARTS; p++)
+            sum[p][c] = (floats){0};
+    }
+    for (int b = 0; b < n_in / 32; b += blocks, chunk += lines * PANEL_LINE) {
+        int left = n_in / 32 - b, n_blocks = blocks < 8 && left < blocks ? left : blocks;
+        size_t i = (size_t) b;
+        struct place at = {32 * i, d + 4 * i, sums + 4 * i, dsum + 4 * i};
+#pragma GCC unroll 2
+        for (int p = 0; p < PARTS; p++)
+            add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, column, at, sum[p]);
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < n; c++) {
+        floats rows[PARTS];
+        for (int p = 0; p < PARTS; p++)
+            rows[p] = sum[p][c];
+        store(y[c], n_rows, rows);
+    }
+}
+
+/* y += w * x[i] for every column */
+INLINE void add_value(const int n, floats w, const void *const x[], int i, floats y[])
+{
+#pragma GCC unroll 8
+    for (int c = 0; c < n; c++)
+        y[c] = fmadd(w, broadcast_float((const float *) x[c] + i), y[c]);
+}
+
+/* A line that holds two values of each row. */
+INLINE void add_pair(const enum tensor_type type, const int n, ints pair, const void *const x[], int i, bool second,
+                     floats y[])
+{
+    const bool half = type == TENSOR_F16;
+    add_value(n, half ? low_half(pair) : (floats) shift_left(pair, 16), x, i, y);
+    if (second)
+        add_value(n, half ? high_half(pair) : (floats) (pair & dwords((int32_t) 0xffff0000)), x, i + 1, y);
+}
+
+INLINE void tile_float(const enum tensor_type type, const int n, const uint8_t *panel, int n_in, int n_rows,
+                       const void *const x[], float *const y[])
+{
+    const int step = type == TENSOR_F32 ? 1 : 2;
+    floats sum[PARTS][WIDEST];
+#pragma GCC unroll 8
+    for (int c = 0; c < n; c++)
+        for (int p = 0; p < PARTS; p++)
+            sum[p][c] = (floats){0};
+    for (int i = 0; i < n_in; i += step, panel += PANEL_LINE) {
+#pragma GCC unroll 2
+        for (int p = 0; p < PARTS; p++) {
+            ints line = load(panel + p * VECTOR, 0);
+            if (type == TENSOR_F32)
+                add_value(n, (floats) line, x, i, sum[p]);
+            else
+                add_pair(type, n, line, x, i, i + 1 < n_in, sum[p]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < n; c++) {
+        floats rows[PARTS];
+        for (int p = 0; p < PARTS; p++)
+            rows[p] = sum[p][c];
+        store(y[c], n_rows, rows);
+    }
+}
+
+typedef void (*tile_function)(const uint8_t *panel, int n_in, int n_rows, const void *const x[], float *const y[]);
+
+/* Tiles are 1, 2, 3, 4, 6 or 8 columns wide. What is left over is split evenly: 9 = 6 + 3, 7 = 4 + 3. */
+static int tile_width(int left)
+{
+    static const uint8_t widths[] = {0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6};
+    if (WIDEST == 4)
+        return left < 4 ? left : left == 5 ? 3 : 4;
+    return left <= 10 ? widths[left] : 8;
+}
+
+static void all_tiles(const tile_function tiles[], const void *panel, int n_in, int n_rows, const void *const x[],
+                      int n_cols, float *const y[])
+{
+    for (int c = 0, n; c < n_cols; c += n) {
+        n = tile_width(n_cols - c);
+        tiles[n](panel, n_in, n_rows, x + c, y + c);
+    }
+}
+
+#define TILE(name, n, call)                                                                                            \
+    static void tile_##name##_##n(const uint8_t *panel, int n_in, int n_rows, const void *const x[], float *const y[]) \
+    {                                                                                                                  \
+        call;                                                                                                          \
+    }
+#define TILE_Q8(n, name, type, blocks, lines) TILE(name, n, tile_q8(type, blocks, lines, n, panel, n_in, n_rows, x, y))
+#define TILE_FLOAT(n, name, type) TILE(name, n, tile_float(type, n, panel, n_in, n_rows, x, y))
+
+#define NARROW_TILES(X, ...) X(1, __VA_ARGS__) X(2, __VA_ARGS__) X(3, __VA_ARGS__) X(4, __VA_ARGS__)
+#define NARROW_ENTRIES(name) [1] = tile_##name##_1, [2] = tile_##name##_2, [3] = tile_##name##_3, [4] = tile_##name##_4
+#if VECTOR == 64
+#define TILES(X, ...) NARROW_TILES(X, __VA_ARGS__) X(6, __VA_ARGS__) X(8, __VA_ARGS__)
+#define ENTRIES(name) NARROW_ENTRIES(name), [6] = tile_##name##_6, [8] = tile_##name##_8
+#else
+#define TILES(X, ...) NARROW_TILES(X, __VA_ARGS__)
+#define ENTRIES(name) NARROW_ENTRIES(name)
+#endif
+
+#define PRODUCT(level, name)                                            \
+    PRODUCT_HEAD(level, name)                                           \
+    {                                                                   \
+        static const tile_function tiles[WIDEST + 1] = {ENTRIES(name)}; \
+        all_tiles(tiles, panel, n_in, n_rows, x, n_cols, y);            \
+    }
+#define PRODUCT_Q8(level, name, type, blocks, lines) TILES(TILE_Q8, name, type, blocks, lines) PRODUCT(level, name)
+#define PRODUCT_FLOAT(level, name, type) TILES(TILE_FLOAT, name, type) PRODUCT(level, name)
