@@ -74,8 +74,7 @@ void recall_close(struct recall *recall)
 
 static bool same_kind(const struct entry *entry, const struct recall_key *key)
 {
-    return entry->line_only == key->line_only && entry->careful == key->careful &&
-           entry->suffix == key->around->suffix.size &&
+    return entry->careful == key->careful && entry->suffix == key->around->suffix.size &&
            memcmp(entry->bytes + entry->prefix, key->around->suffix.data, entry->suffix) == 0;
 }
 
@@ -90,6 +89,23 @@ static ptrdiff_t typed_since(const struct entry *entry, const struct recall_key 
     if (memcmp(prefix->data + entry->prefix, text, typed) != 0 || memcmp(prefix->data, entry->bytes, entry->prefix) != 0)
         return -1;
     return (ptrdiff_t) typed;
+}
+
+static bool is_blank(const char *s, size_t size)
+{
+    size_t i = 0;
+    while (i < size && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n'))
+        i++;
+    return i == size;
+}
+
+/* Is what is left of the entry all there is to show? One line of a block is, as long as there is something of it. */
+static bool says_all(const struct entry *entry, const struct recall_key *key, size_t left)
+{
+    if (!entry->finished)
+        return false;
+    const char *rest = entry->bytes + entry->prefix + entry->suffix + entry->text - left;
+    return !entry->line_only || key->line_only || !is_blank(rest, left);
 }
 
 bool recall_find(struct recall *recall, const struct recall_key *key, struct buffer *text, bool *finished)
@@ -114,7 +130,7 @@ bool recall_find(struct recall *recall, const struct recall_key *key, struct buf
     }
     if (best) {
         best->used = ++recall->clock;
-        *finished = best->finished;
+        *finished = says_all(best, key, best_left);
         buffer_append(text, best->bytes + best->prefix + best->suffix + best_typed, best_left);
     }
     pthread_mutex_unlock(&recall->lock);

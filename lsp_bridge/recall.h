@@ -24,7 +24,7 @@ void recall_limit(struct recall *recall, size_t limit);
 
 struct recall_key {
     const struct surroundings *around;
-    bool line_only;         /* the text may have ended at a line end for this reason */
+    bool line_only;         /* one line is wanted; the text may have ended there for this reason */
     bool careful;           /* low confidence was cut from the first line, too */
 };
 

@@ -52,6 +52,7 @@ static void rebuild(struct server *server)
     settings_apply(&server->settings, server->configured, complain, server);
     settings_apply(&server->settings, server->options->settings, complain, server);
     recall_limit(server->recall, (size_t) server->settings.cache_results);
+    recall_clear(server->recall); /* texts were cut by the old settings */
     open_stats(server);
     if (level != server->settings.log_level || strcmp(log_file, server->settings.log_file) != 0)
         say_to(server->settings.log_file, server->settings.log_level);
