@@ -52,10 +52,10 @@ uint64_t name_hash(const void *bytes, size_t size)
     return mix(hash ^ 0x8ebc6af09c88c6e3u, 0x589965cc75374cc3u);
 }
 
-uint64_t name_hash_pair(uint32_t a, uint32_t b)
+uint64_t name_seed(void)
 {
     pthread_once(&seed_once, seed_choose);
-    return mix((uint64_t) a << 32 | b, seed | 1) * 0x9e3779b97f4a7c15u >> 16;
+    return seed | 1;
 }
 
 bool name_index_open(struct name_index *index, size_t n)

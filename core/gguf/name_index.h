@@ -17,8 +17,8 @@
 /* Hash of size bytes, stable within this process. */
 uint64_t name_hash(const void *bytes, size_t size);
 
-/* Hash of two numbers, stable within this process. */
-uint64_t name_hash_pair(uint32_t a, uint32_t b);
+/* An odd number, random per process: the factor of a multiplicative hash of numbers. */
+uint64_t name_seed(void);
 
 struct name_index {
     uint32_t *slots;            /* position + 1, 0 for empty */

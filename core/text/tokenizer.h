@@ -33,14 +33,29 @@ int32_t tokenizer_fim_middle(const struct tokenizer *tokenizer);
 
 bool tokenizer_adds_bos(const struct tokenizer *tokenizer);
 
-/* Contracts of dsr1_tokenize, dsr1_token_bytes, dsr1_token_is_end, dsr1_token_find. */
+/*
+ * Contracts of dsr1_tokenize, dsr1_token_bytes, dsr1_token_is_end, dsr1_token_find. Encoding also
+ * answers DSR1_ERR_LIMIT for texts of 1 GiB and more, and DSR1_ERR_INTERNAL.
+ */
 ptrdiff_t tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t size, int flags,
                            int32_t *tokens, size_t capacity);
+
+/*
+ * tokenizer_encode with text that is partly data: in the n_data pieces of text,
+ * given as pairs (offset, size) in order, control tokens' text stays text, also
+ * where it begins or ends outside of the piece.
+ */
+ptrdiff_t tokenizer_encode_data(const struct tokenizer *tokenizer, const char *text, size_t size, const size_t *data,
+                                size_t n_data, int flags, int32_t *tokens, size_t capacity);
+
 size_t tokenizer_token_bytes(const struct tokenizer *tokenizer, int32_t token, bool special, char *bytes,
                              size_t capacity);
 bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t token);
 bool tokenizer_is_unused(const struct tokenizer *tokenizer, int32_t token);   /* padding: never sample it */
 int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text);
+
+/* The text of a token as it stands in the file ("" for none); for BPE's ordinary tokens in mapped characters. */
+struct gguf_string tokenizer_token_text(const struct tokenizer *tokenizer, int32_t token);
 
 /*
  * Whole ids to bytes (SPM drops the one leading blank). Returns the length, of
