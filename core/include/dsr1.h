@@ -252,6 +252,7 @@ typedef struct dsr1_request {
     bool special;              /* write the text of control tokens too */
     dsr1_logits_mode want_logits;
     int priority;              /* larger runs first; interactive 0, batch -1 */
+    uint64_t scope;            /* cached prefixes are shared within a scope only: a role, a database */
     dsr1_event_fn on_event;
     void *user;
 } dsr1_request;

@@ -118,6 +118,7 @@ void answer_done(struct engine *e, struct request *r)
     event.error = r->finish == DSR1_FINISH_ERROR ? &r->error : NULL;
     event.usage = (dsr1_usage){
         .prompt_tokens = r->n_prompt,
+        .cached_tokens = r->n_cached,
         .completion_tokens = r->n_tokens - r->n_prompt,
         .queue_ms = span_ms(r->t_submit, r->t_start > 0 ? r->t_start : r->t_end),
         .prefill_ms = span_ms(r->t_start, r->t_first > 0 ? r->t_first : r->t_end),

@@ -94,7 +94,10 @@ dsr1_status engine_open(const struct model *model, const struct tokenizer *token
     if (status == DSR1_OK)
         status = thread_pool_open(o.n_threads, &e->pool, err);
     if (status == DSR1_OK)
-        status = kv_cache_open(&e->cache, &shape, o.kv_cache_size, kv_pages_for(o.context_size), err);
+        /* One whole context, and the page that its prefix is copied from: the head of the queue always fits in the end. */
+        status = kv_cache_open(&e->cache, &shape, o.kv_cache_size, kv_pages_for(o.context_size) + 1, err);
+    if (status == DSR1_OK)
+        status = prefix_tree_open(&e->tree, &e->cache, err);
     if (status == DSR1_OK)
         status = step_open(model, &e->cache, e->pool, e->kernels, o.max_batch + o.chunk_size,
                            o.max_batch + EXTRA_LOGITS, &e->step, err);
@@ -106,8 +109,11 @@ dsr1_status engine_open(const struct model *model, const struct tokenizer *token
     return DSR1_OK;
 }
 
+/* What the request computed stays in the tree until its room is needed. */
 static void drop(struct engine *e, struct request *r)
 {
+    if (e->tree.cache)
+        prefix_tree_insert(&e->tree, r->scope, r->tokens, r->n_computed, &r->seq, true);
     kv_seq_release(&e->cache, &r->seq);
     request_close(r);
 }
@@ -124,6 +130,7 @@ void engine_close(struct engine *e)
         drop(e, r);
     }
     step_close(&e->step);
+    prefix_tree_close(&e->tree);
     kv_cache_close(&e->cache);
     thread_pool_close(e->pool);
     pthread_mutex_destroy(&e->lock);
@@ -207,13 +214,45 @@ static struct request *take_cancelled(struct engine *e)
     return cancelled;
 }
 
+/* The last token of a prompt is always computed: its logits begin the answer. Nor are asked-for logits ever cached. */
+static int cacheable(const struct request *r)
+{
+    return r->want_logits == DSR1_LOGITS_ALL ? 0 : r->n_prompt - 1;
+}
+
+static int common_prefix(const struct request *a, const struct request *b)
+{
+    int n = a->n_prompt < b->n_prompt ? a->n_prompt : b->n_prompt, i = 0;
+    while (i < n && a->tokens[i] == b->tokens[i])
+        i++;
+    return i;
+}
+
+/* Is a running request computing a prefix right now that this one could share in a moment? */
+static bool prefix_on_its_way(const struct engine *e, const struct request *r)
+{
+    int known = prefix_tree_match(&e->tree, r->scope, r->tokens, cacheable(r));
+    for (int i = 0; i < e->n_running; i++) {
+        const struct request *q = e->running[i].request;
+        if (q->scope == r->scope && q->n_computed < q->n_prompt && cacheable(r) > 0 &&
+            common_prefix(q, r) / KV_PAGE * KV_PAGE > known)
+            return true;
+    }
+    return false;
+}
+
 /* First come first served within a priority: a large request at the head waits for room, nobody overtakes it. */
 static void admit(struct engine *e)
 {
     while (e->queue && e->n_running < e->options.max_batch) {
         struct request *r = e->queue;
-        if (kv_seq_reserve(&e->cache, &r->seq, r->n_reserved, NULL) != DSR1_OK)
+        if (prefix_on_its_way(e, r))
             return;
+        int cached = prefix_tree_attach(&e->tree, r->scope, r->tokens, cacheable(r), r->n_reserved, &r->seq, NULL);
+        if (cached < 0)
+            return;
+        r->n_cached = r->n_computed = cached;
+        e->stats.cached_tokens += (uint64_t) cached;
         e->queue = r->next;
         r->next = NULL;
         e->n_queued--;
@@ -317,8 +356,13 @@ static void compute(struct engine *e, int n_prompt)
     step_run(&e->step);
     double spent = clock_seconds() - start;
     for (int i = 0; i < e->n_running; i++)
-        if (e->running[i].n > 0)
+        if (e->running[i].n > 0) {
+            struct request *r = e->running[i].request;
+            bool prompt_open = r->n_computed < r->n_prompt;
             answer_take(e, &e->running[i]);
+            if (prompt_open && r->n_computed >= r->n_prompt)
+                prefix_tree_insert(&e->tree, r->scope, r->tokens, r->n_prompt, &r->seq, false);
+        }
     pthread_mutex_lock(&e->lock);
     e->stats.n_steps++;
     e->stats.n_step_rows += (uint64_t) n_rows;

@@ -15,6 +15,7 @@
 #ifndef SERVE_ENGINE_H
 #define SERVE_ENGINE_H
 
+#include "kv/prefix_tree.h"
 #include "model/step.h"
 #include "serve/request.h"
 #include "text/tokenizer.h"
@@ -33,6 +34,7 @@ struct engine {
     const struct kernels *kernels;
     struct thread_pool *pool;
     struct kv_cache cache;
+    struct prefix_tree tree;
     struct step step;
     dsr1_engine_options options;    /* with every default filled in */
     int32_t *unused;                /* ids that must not be sampled */

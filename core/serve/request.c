@@ -85,6 +85,7 @@ dsr1_status request_open(const dsr1_request *f, int context_size, int n_vocab, s
     r->special = f->special;
     r->want_logits = f->want_logits;
     r->priority = f->priority;
+    r->scope = f->scope;
     r->on_event = f->on_event;
     r->user = f->user;
     /* The last token of an answer is never fed back. */

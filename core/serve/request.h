@@ -17,6 +17,7 @@ struct request {
     struct request *next;       /* in the queue */
     int32_t *tokens;            /* prompt, then answer; room for n_limit */
     int n_prompt, n_tokens, n_limit;
+    int n_cached;               /* of the prompt, found in the prefix tree */
     int n_computed;             /* positions whose keys and values are in the cache */
     int n_reserved;             /* positions that the sequence may need */
     struct kv_seq seq;
@@ -27,6 +28,7 @@ struct request {
     bool ignore_end, special;
     dsr1_logits_mode want_logits;
     int priority;
+    uint64_t scope;
     dsr1_event_fn on_event;
     void *user;
     atomic_bool cancelled;
