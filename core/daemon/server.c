@@ -1,0 +1,218 @@
+/*
+ * server.c - the engine process: one model, one engine, many clients
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "daemon/server.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "daemon/listener.h"
+#include "daemon/session.h"
+#include "daemon/work.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LISTENER, PARENT, FIRST_SESSION };
+
+static volatile sig_atomic_t terminated;
+
+static void on_term(int signal)
+{
+    (void) signal;
+    terminated = 1;
+}
+
+static void on_quit(int signal)
+{
+    (void) signal;
+    _exit(2);
+}
+
+/*
+ * The postmaster signals whole process groups, of which the engine is a member:
+ * SIGINT is meant for backends, SIGQUIT means at once and without a core dump.
+ */
+static void set_signals(bool has_parent)
+{
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, has_parent ? SIG_IGN : on_term);
+    signal(SIGQUIT, on_quit);
+}
+
+/*
+ * From now on SIGTERM (and SIGINT) ends the loop in good order. They are blocked
+ * except while it waits, so that none slips in between the look at the flag
+ * and the wait. Before, SIGTERM just kills: loading may take long.
+ */
+static void hold_term(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGTERM, on_term);
+}
+
+static size_t longest_token(const dsr1_model *model)
+{
+    dsr1_model_info info;
+    size_t longest = 1;
+    dsr1_model_get_info(model, &info);
+    for (int32_t token = 0; token < info.n_vocab; token++) {
+        size_t size = dsr1_token_bytes(model, token, true, NULL, 0);
+        longest = size > longest ? size : longest;
+    }
+    return longest;
+}
+
+dsr1_status server_open(struct server *server, const struct settings *settings, dsr1_error *err)
+{
+    dsr1_engine_stats stats;
+    *server = (struct server){.settings = settings, .listener = -1};
+    set_signals(settings->parent_fd >= 0);
+    if (!parent_open(&server->parent, settings->parent_fd))
+        return error_set(err, DSR1_ERR_IO, "the parent is gone");
+    log_set_sink(parent_log, &server->parent, LOG_INFO);
+    parent_say(&server->parent, "loading");
+    dsr1_status status = dsr1_model_open(settings->model, &server->model, err);
+    if (status == DSR1_OK)
+        status = dsr1_engine_open(server->model, &settings->engine, &server->engine, err);
+    if (status < 0)
+        return status;
+    hold_term();
+    server->longest_token = longest_token(server->model);
+    dsr1_engine_get_stats(server->engine, &stats);
+    server->context_size = stats.context_size;
+    server->listener = listener_open(settings->socket, err);
+    if (server->listener < 0)
+        return (dsr1_status) server->listener;
+    log_line(LOG_INFO, "serving %s: %d threads (%s), context %d, %d requests at once", settings->model,
+             stats.n_threads, dsr1_cpu_name(), stats.context_size, stats.max_batch);
+    parent_say(&server->parent, "ready");
+    return DSR1_OK;
+}
+
+/* Who waits for answers shall know that they may be asked for again. */
+static void say_goodbye(struct server *server)
+{
+    for (struct session *session = server->sessions; session; session = session->next) {
+        if (session->greeted && !session->dead) {
+            session_put(session, wire_put_bare(&session->out, WIRE_GOODBYE, 0));
+            session_flush(session);
+        }
+        session->dead = true;
+    }
+    session_sweep(server);
+}
+
+void server_close(struct server *server)
+{
+    say_goodbye(server);
+    if (server->listener >= 0) {
+        unlink(server->settings->socket);
+        close(server->listener);
+    }
+    dsr1_engine_close(server->engine);
+    work_free_all(server);
+    dsr1_model_close(server->model);
+}
+
+/* ------------------------------------------------------------------ */
+/* The loop                                                            */
+/* ------------------------------------------------------------------ */
+
+static void accept_clients(struct server *server)
+{
+    for (;;) {
+        int fd = listener_accept(server->listener);
+        if (fd >= 0) {
+            if (!session_open(server, fd))
+                log_line(LOG_WARN, "no memory for another client");
+        } else if (errno == EACCES) {
+            log_line(LOG_WARN, "turned away a client of another user");
+        } else {
+            if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ECONNABORTED)
+                return;
+            /* Out of descriptors, most likely: the client waits, and the loop must not spin meanwhile. */
+            log_line(LOG_WARN, "cannot accept a client now: %s", strerror(errno));
+            server->accept_after = clock_seconds() + 1;
+            return;
+        }
+    }
+}
+
+static size_t fill_polls(const struct server *server, struct pollfd *polls)
+{
+    size_t n = FIRST_SESSION;
+    bool accepting = clock_seconds() >= server->accept_after;
+    polls[LISTENER] = (struct pollfd){accepting ? server->listener : -1, POLLIN, 0};
+    polls[PARENT] = (struct pollfd){server->parent.fd, POLLIN, 0};
+    for (struct session *session = server->sessions; session; session = session->next)
+        polls[n++] = (struct pollfd){session->fd, session_events(session), 0};
+    return n;
+}
+
+/* The sessions are in the order of fill_polls; new ones join at the head afterwards. */
+static void serve_sessions(struct server *server, const struct pollfd *polls)
+{
+    size_t i = FIRST_SESSION;
+    for (struct session *session = server->sessions; session; session = session->next, i++) {
+        short events = polls[i].revents;
+        if (events & POLLIN)
+            session_receive(session);
+        else if (events & (POLLERR | POLLHUP | POLLNVAL))
+            session->dead = true;
+    }
+}
+
+/* One wait, at most until a second has passed; none at all while work remains. False: time to end. */
+static bool wait_and_serve(struct server *server, struct pollfd **polls, dsr1_error *err)
+{
+    sigset_t none;
+    struct timespec second = {1, 0}, now = {0, 0};
+    struct pollfd *room = memory_resize(*polls, FIRST_SESSION + (size_t) server->n_sessions, sizeof *room);
+    if (!room) {
+        error_nomem(err, "the list of clients");
+        return false;
+    }
+    *polls = room;
+    sigemptyset(&none);
+    size_t n = fill_polls(server, room);
+    int ready = ppoll(room, n, server->n_works ? &now : &second, &none);
+    if (terminated)
+        return false;
+    if (ready <= 0)
+        return true;
+    if (room[PARENT].revents && parent_gone(&server->parent))
+        return false;
+    serve_sessions(server, room);
+    if (room[LISTENER].revents)
+        accept_clients(server);
+    return true;
+}
+
+dsr1_status server_run(struct server *server, dsr1_error *err)
+{
+    struct pollfd *polls = NULL;
+    int left = 0;
+    while (left >= 0 && wait_and_serve(server, &polls, err)) {
+        if (server->n_works)
+            left = dsr1_engine_step(server->engine, err);
+        for (struct session *session = server->sessions; session; session = session->next)
+            session_flush(session);
+        session_sweep(server);
+        parent_beat(&server->parent);
+    }
+    free(polls);
+    return left < 0 ? (dsr1_status) left : err->status;
+}

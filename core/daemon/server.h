@@ -1,0 +1,43 @@
+/*
+ * server.h - the engine process: one model, one engine, many clients
+ *
+ * One thread turns the loop: what is ready on the sockets, one step of the
+ * engine, what the step wrote. While work remains it never sleeps; without any
+ * it wakes once a second for its heartbeat.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef DAEMON_SERVER_H
+#define DAEMON_SERVER_H
+
+#include "daemon/parent.h"
+#include "daemon/settings.h"
+
+#include <stdint.h>
+
+struct session;
+struct work;
+
+struct server {
+    const struct settings *settings;
+    struct parent parent;
+    dsr1_model *model;
+    dsr1_engine *engine;
+    int listener;
+    double accept_after;        /* clock_seconds(): no new clients before */
+    size_t longest_token;       /* bytes: a prompt of n bytes has at least n / longest_token tokens */
+    int context_size;
+    struct session *sessions;   /* list */
+    struct work *works;         /* list: submitted, no DONE yet */
+    int n_sessions;
+    int n_works;
+};
+
+/* Loads the model and listens. A failure is in *err; server_close() undoes in any case. */
+dsr1_status server_open(struct server *server, const struct settings *settings, dsr1_error *err);
+void server_close(struct server *server);
+
+/* Turns the loop until SIGTERM or the parent's end (DSR1_OK), or until the engine failed. */
+dsr1_status server_run(struct server *server, dsr1_error *err);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * work.h - one request, from its frame to its last event
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef DAEMON_WORK_H
+#define DAEMON_WORK_H
+
+#include "daemon/session.h"
+
+/* Submits a COMPLETE frame to the engine; what is wrong with it goes back as an ERROR. */
+void work_complete(struct session *session, const struct wire_frame *frame);
+
+/* Answers a TOKENS frame. */
+void work_count_tokens(struct session *session, const struct wire_frame *frame);
+
+/* Asks the engine to end a request; an unknown or finished one is ignored. */
+void work_cancel(struct session *session, uint64_t request);
+
+/* The session ends: cancels all that it asked for; nobody hears of it any more. */
+void work_abandon(struct session *session);
+
+/* Forgets all works of an engine that was closed. */
+void work_free_all(struct server *server);
+
+#endif
