@@ -66,7 +66,8 @@ static size_t last_line_within(const struct gap_text *text, size_t cursor, size_
         return text->size;
     size_t own_end = gap_text_line_end(text, gap_text_line_at(text, cursor));
     size_t start = gap_text_line_start(text, gap_text_line_at(text, cursor + bytes));
-    return start > own_end ? start : own_end;
+    size_t end = start > own_end ? start : own_end;
+    return end > cursor ? end : cursor; /* between \r and \n, the line has ended already */
 }
 
 /* A single line can be longer than the whole window: the part next to the cursor is kept. */
