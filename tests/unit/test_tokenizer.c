@@ -61,10 +61,11 @@ static void check_ids(const char *where, const struct tokenizer *t, const char *
     fail_msg("\nids differ");
 }
 
-/* The reference tidies blanks before full stops in whole texts of two vocabularies; that loses text, so we do not. */
+/* The reference drops blanks before . and 's in whole texts of two vocabularies; that loses text, so we do not. */
 static bool is_tidied(const char *name, const char *text)
 {
-    return (strcmp(name, "gpt-2") == 0 || strncmp(name, "llama", 5) == 0) && strcmp(text, ". . .") == 0;
+    return (strcmp(name, "gpt-2") == 0 || strncmp(name, "llama", 5) == 0) &&
+           (strcmp(text, ". . .") == 0 || strcmp(text, "don't  can 't 's 'S") == 0);
 }
 
 static int check_lines(const char *name, const char *tsv, const struct tokenizer *t)
