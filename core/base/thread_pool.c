@@ -9,6 +9,7 @@
  */
 #include "base/thread_pool.h"
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -27,6 +28,7 @@ enum { SPINS = 2000 };  /* about 25 us of pauses */
 
 struct thread_pool {
     int n_threads;
+    int spins;              /* none where threads outnumber cores: the one waited for may need this very core */
     _Alignas(64) _Atomic int arrived;
     _Alignas(64) _Atomic uint32_t phase;
     _Alignas(64) _Atomic int sleepers;
@@ -52,7 +54,7 @@ static inline void pause_cpu(void)
 
 static void wait_phase_change(struct thread_pool *pool, uint32_t phase)
 {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < pool->spins; i++) {
         if (atomic_load_explicit(&pool->phase, memory_order_acquire) != phase)
             return;
         pause_cpu();
@@ -127,6 +129,7 @@ dsr1_status thread_pool_open(int n_threads, struct thread_pool **out, dsr1_error
     if (!pool)
         return error_nomem(err, "the thread pool");
     *pool = (struct thread_pool){.n_threads = n_threads, .n_started = 1};
+    pool->spins = n_threads <= cpu_count() ? SPINS : 0;
     pool->threads = memory_array((size_t) n_threads, sizeof *pool->threads);
     dsr1_status status = pool->threads ? DSR1_OK : error_nomem(err, "the thread pool");
 
