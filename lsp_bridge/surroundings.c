@@ -70,11 +70,11 @@ static size_t last_line_within(const struct gap_text *text, size_t cursor, size_
     return end > cursor ? end : cursor; /* between \r and \n, the line has ended already */
 }
 
-/* A single line can be longer than the whole window: the part next to the cursor is kept. */
-static size_t whole_codepoint_back(const struct gap_text *text, size_t offset)
+/* A single line can be longer than the whole window: the part next to the cursor is kept, whole characters of it. */
+static size_t whole_codepoint(const struct gap_text *text, size_t offset)
 {
-    while (offset > 0 && offset < text->size && codepoint_continues(gap_text_byte(text, offset)))
-        offset--;
+    for (int i = 0; i < 3 && offset < text->size && codepoint_continues(gap_text_byte(text, offset)); i++)
+        offset++;
     return offset;
 }
 
@@ -86,9 +86,9 @@ bool surroundings_take(struct surroundings *around, struct document *document, c
     move_anchor(document, window, from);
     size_t start = document->anchor, end = last_line_within(text, to, window->suffix_bytes);
     if (from - start > 2 * window->prefix_bytes)
-        start = whole_codepoint_back(text, from - window->prefix_bytes);
+        start = whole_codepoint(text, from - window->prefix_bytes);
     if (end - to > 2 * window->suffix_bytes)
-        end = whole_codepoint_back(text, to + window->suffix_bytes);
+        end = whole_codepoint(text, to + window->suffix_bytes);
     append_lines(&around->prefix, text, start, from);
     buffer_append(&around->prefix, instead, __builtin_strlen(instead));
     append_lines(&around->suffix, text, to, end);

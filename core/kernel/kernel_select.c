@@ -6,6 +6,8 @@
 #include "kernel/ops.h"
 #include "kernel/panel.h"
 
+#include <pthread.h>
+
 #define PRODUCT_Q8(suffix, name, type, blocks, lines) [type] = matmul_##name##_##suffix,
 #define PRODUCT_FLOAT(suffix, name, type) [type] = matmul_##name##_##suffix,
 
@@ -26,12 +28,22 @@ static const struct kernels tables[CPU_LEVELS] = {
 #endif
 };
 
+/* Asking the processor is slow under a hypervisor, where each such instruction leaves the virtual machine. */
+static enum cpu_level hardware;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void ask(void)
+{
+    hardware = cpu_level_hardware();
+}
+
 const struct kernels *kernels_for(enum cpu_level level)
 {
-    return level <= cpu_level_hardware() ? &tables[level] : NULL;
+    pthread_once(&once, ask);
+    return level <= hardware ? &tables[level] : NULL;
 }
 
 const struct kernels *kernels_default(void)
 {
-    return kernels_for(cpu_level());
+    return &tables[cpu_level()];
 }

@@ -105,26 +105,24 @@ static void look_up(const int8_t table[16], int q[32])
 static void read_small(enum tensor_type type, const uint8_t *chunk, int g, int row, struct block *b)
 {
     static const int8_t iq4[16] = {IQ4_VALUES}, mxfp4[16] = {MXFP4_VALUES};
-    static const int d_line[TENSOR_TYPES] = {
-        [TENSOR_Q4_0] = 8, [TENSOR_Q5_0] = 10, [TENSOR_Q8_0] = 16, [TENSOR_IQ4_NL] = 8};
-    uint32_t scales = lane(chunk, d_line[type], row);
+    uint32_t scales = lane(chunk, 0, row);
     b->scale[0] = g % 2 ? high_half(scales) : low_half(scales);
     switch (type) {
     case TENSOR_Q4_0:
-        nibbles(chunk, 4 * g, row, b->q);
+        nibbles(chunk, 1 + 4 * g, row, b->q);
         subtract(8, b->q);
         break;
     case TENSOR_Q5_0:
-        nibbles(chunk, 4 * g, row, b->q);
-        add_spread(lane(chunk, 8 + g, row), b->q);
+        nibbles(chunk, 3 + 4 * g, row, b->q);
+        add_spread(lane(chunk, 1 + g, row), b->q);
         subtract(16, b->q);
         break;
     case TENSOR_Q8_0:
-        fields(chunk, 8 * g, row, 0, 8, b->q);
+        fields(chunk, 1 + 8 * g, row, 0, 8, b->q);
         subtract(128, b->q);
         break;
     case TENSOR_IQ4_NL:
-        nibbles(chunk, 4 * g, row, b->q);
+        nibbles(chunk, 1 + 4 * g, row, b->q);
         look_up(iq4, b->q);
         break;
     case TENSOR_Q4_1:
@@ -137,9 +135,9 @@ static void read_small(enum tensor_type type, const uint8_t *chunk, int g, int r
         b->min = high_half(scales);
         break;
     default:
-        nibbles(chunk, 4 * g, row, b->q);
+        nibbles(chunk, 1 + 4 * g, row, b->q);
         look_up(mxfp4, b->q);
-        b->scale[0] = mxfp4_scale((uint8_t) byte_of(lane(chunk, 16, row), g));
+        b->scale[0] = mxfp4_scale((uint8_t) byte_of(scales, g));
         break;
     }
 }
@@ -158,11 +156,11 @@ static void read_scale_min(const uint8_t *chunk, int g, int row, struct block *b
 
 static void read_q2_k(const uint8_t *chunk, int g, int row, struct block *b)
 {
-    uint32_t d = lane(chunk, 20, row);
-    fields(chunk, 4 + 8 * (g / 4), row, 2 * (g % 4), 2, b->q);
+    uint32_t d = lane(chunk, 0, row);
+    fields(chunk, 5 + 8 * (g / 4), row, 2 * (g % 4), 2, b->q);
     b->dmin = high_half(d);
     for (int i = 0; i < 2; i++) {
-        int scale = byte_of(lane(chunk, g / 2, row), g % 2 * 2 + i);
+        int scale = byte_of(lane(chunk, 1 + g / 2, row), g % 2 * 2 + i);
         b->scale[i] = low_half(d) * (float) (scale & 15);
         b->mins[i] = scale >> 4;
     }
@@ -170,14 +168,14 @@ static void read_q2_k(const uint8_t *chunk, int g, int row, struct block *b)
 
 static void read_q3_k(const uint8_t *chunk, int g, int row, struct block *b)
 {
-    float d = low_half(lane(chunk, 27, row));
-    fields(chunk, 8 + 8 * (g / 4), row, 2 * (g % 4), 2, b->q);
-    add_fields(chunk, 0, row, g, 1, 2, b->q);
+    float d = low_half(lane(chunk, 0, row));
+    fields(chunk, 12 + 8 * (g / 4), row, 2 * (g % 4), 2, b->q);
+    add_fields(chunk, 4, row, g, 1, 2, b->q);
     subtract(4, b->q);
     for (int i = 0; i < 2; i++) {
         int n = 2 * g + i;
-        int low = byte_of(lane(chunk, 24 + n / 4 % 2, row), n % 4) >> n / 8 * 4 & 15;
-        int high = byte_of(lane(chunk, 26, row), n % 4) >> n / 4 * 2 & 3;
+        int low = byte_of(lane(chunk, 1 + n / 4 % 2, row), n % 4) >> n / 8 * 4 & 15;
+        int high = byte_of(lane(chunk, 3, row), n % 4) >> n / 4 * 2 & 3;
         b->scale[i] = d * (float) ((low | high << 4) - 32);
     }
 }
@@ -185,12 +183,12 @@ static void read_q3_k(const uint8_t *chunk, int g, int row, struct block *b)
 static void read_q6_k(const uint8_t *chunk, int g, int row, struct block *b)
 {
     int h = g / 4, s = g % 4;
-    float d = low_half(lane(chunk, 52, row));
-    fields(chunk, 16 * h + s % 2 * 8, row, s / 2 * 4, 4, b->q);
-    add_fields(chunk, 32 + 8 * h, row, 2 * s, 2, 4, b->q);
+    float d = low_half(lane(chunk, 0, row));
+    fields(chunk, 5 + 24 * h + s % 2 * 16, row, s / 2 * 4, 4, b->q);
+    add_fields(chunk, 13 + 24 * h, row, 2 * s, 2, 4, b->q);
     subtract(32, b->q);
     for (int i = 0; i < 2; i++)
-        b->scale[i] = d * (float) (int8_t) byte_of(lane(chunk, 48 + g / 2, row), g % 2 * 2 + i);
+        b->scale[i] = d * (float) (int8_t) byte_of(lane(chunk, 1 + g / 2, row), g % 2 * 2 + i);
 }
 
 static void read_iq4_xs(const uint8_t *chunk, int g, int row, struct block *b)

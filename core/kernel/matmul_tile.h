@@ -29,6 +29,10 @@
 #include <immintrin.h>
 #include <string.h>
 
+#ifndef AHEAD
+#define AHEAD 8192
+#define ONE 0
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 typedef int32_t ints __attribute__((vector_size(VECTOR)));
@@ -163,11 +167,11 @@ INLINE void scales_with_mins(const uint8_t *chunk, struct scales *s)
 
 INLINE void scales_q2_k(const uint8_t *chunk, struct scales *s)
 {
-    floats d = low_half(load(chunk, 20));
-    s->dmin = high_half(load(chunk, 20));
+    floats d = low_half(load(chunk, 0));
+    s->dmin = high_half(load(chunk, 0));
 #pragma GCC unroll 8
     for (int g = 0; g < 8; g++) {
-        ints pair = shift_right(load(chunk, g / 2), g % 2 * 16);
+        ints pair = shift_right(load(chunk, 1 + g / 2), g % 2 * 16);
         s->scale[2 * g] = d * to_floats(pair & dwords(15));
         s->scale[2 * g + 1] = d * to_floats(shift_right(pair, 8) & dwords(15));
         s->mins[g] = (shift_right(pair, 4) & dwords(15)) | (shift_left(pair, 4) & dwords(0x000f0000));
@@ -176,12 +180,12 @@ INLINE void scales_q2_k(const uint8_t *chunk, struct scales *s)
 
 INLINE void scales_q3_k(const uint8_t *chunk, struct scales *s)
 {
-    floats d = low_half(load(chunk, 27));
-    ints high = load(chunk, 26);
+    floats d = low_half(load(chunk, 0));
+    ints high = load(chunk, 3);
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
         ints top = i < 2 ? shift_left(high, 4 - 2 * i) : shift_right(high, 2 * i - 4);
-        ints scale = or_masked(bits(load(chunk, 24 + i % 2), i / 2 * 4, 15), top, all_bytes(0x30));
+        ints scale = or_masked(bits(load(chunk, 1 + i % 2), i / 2 * 4, 15), top, all_bytes(0x30));
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++)
             s->scale[4 * i + j] = d * to_floats(byte_of(scale, j) - dwords(32));
@@ -190,10 +194,10 @@ INLINE void scales_q3_k(const uint8_t *chunk, struct scales *s)
 
 INLINE void scales_q6_k(const uint8_t *chunk, struct scales *s)
 {
-    floats d = low_half(load(chunk, 52));
+    floats d = low_half(load(chunk, 0));
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++)
-        s->scale[i] = d * to_floats(shift_left(load(chunk, 48 + i / 4), 24 - i % 4 * 8) >> 24);
+        s->scale[i] = d * to_floats(shift_left(load(chunk, 1 + i / 4), 24 - i % 4 * 8) >> 24);
 }
 
 INLINE void scales_iq4_xs(const uint8_t *chunk, struct scales *s)
@@ -215,7 +219,7 @@ INLINE floats scale_mxfp4(ints line, int g)
     return (floats) ((small & subnormal) | (~small & shift_left(e - dwords(1), 23)));
 }
 
-INLINE void load_scales(const enum tensor_type type, const uint8_t *chunk, const int lines, struct scales *s)
+INLINE void load_scales(const enum tensor_type type, const uint8_t *chunk, struct scales *s)
 {
     switch (type) {
     case TENSOR_Q4_1:
@@ -232,11 +236,11 @@ INLINE void load_scales(const enum tensor_type type, const uint8_t *chunk, const
     case TENSOR_MXFP4:
 #pragma GCC unroll 4
         for (int g = 0; g < 4; g++)
-            s->scale[g] = scale_mxfp4(load(chunk, 16), g);
+            s->scale[g] = scale_mxfp4(load(chunk, 0), g);
         break;
     default:
-        s->scale[0] = low_half(load(chunk, lines - 1));
-        s->scale[1] = high_half(load(chunk, lines - 1));
+        s->scale[0] = low_half(load(chunk, 0));
+        s->scale[1] = high_half(load(chunk, 0));
         break;
     }
 }
@@ -299,21 +303,21 @@ INLINE void load_codes(const enum tensor_type type, const uint8_t *chunk, int fi
     static const int8_t iq4[16] = {IQ4_VALUES}, mxfp4[16] = {MXFP4_VALUES};
     int g = first + i;
     switch (type) {
-    case TENSOR_Q4_0: nibbles(chunk, 4 * g, w); break;
+    case TENSOR_Q4_0: nibbles(chunk, 1 + 4 * g, w); break;
     case TENSOR_Q4_1: nibbles(chunk, 1, w); break;
     case TENSOR_Q5_0:
-        nibbles(chunk, 4 * g, w);
-        add_spread(load(chunk, 8 + g), w);
+        nibbles(chunk, 3 + 4 * g, w);
+        add_spread(load(chunk, 1 + g), w);
         break;
     case TENSOR_Q5_1:
         nibbles(chunk, 2, w);
         add_spread(load(chunk, 1), w);
         break;
-    case TENSOR_Q8_0: fields(chunk, 8 * g, 0, 255, w); break;
-    case TENSOR_Q2_K: fields(chunk, 4 + 2 * first, 2 * i, 3, w); break;
+    case TENSOR_Q8_0: fields(chunk, 1 + 8 * g, 0, 255, w); break;
+    case TENSOR_Q2_K: fields(chunk, 5 + 2 * first, 2 * i, 3, w); break;
     case TENSOR_Q3_K:
-        fields(chunk, 8 + 2 * first, 2 * i, 3, w);
-        add_bit(chunk, 0, g, 2, w);
+        fields(chunk, 12 + 2 * first, 2 * i, 3, w);
+        add_bit(chunk, 4, g, 2, w);
         break;
     case TENSOR_Q4_K: fields(chunk, 4 + 4 * first, 4 * i, 15, w); break;
     case TENSOR_Q5_K:
@@ -321,16 +325,16 @@ INLINE void load_codes(const enum tensor_type type, const uint8_t *chunk, int fi
         add_bit(chunk, 4, g, 4, w);
         break;
     case TENSOR_Q6_K:
-        fields(chunk, 4 * first + i % 2 * 8, i / 2 * 4, 15, w);
-        add_two_bits(chunk, 32 + 2 * first, i, w);
+        fields(chunk, 5 + 6 * first + i % 2 * 16, i / 2 * 4, 15, w);
+        add_two_bits(chunk, 13 + 6 * first, i, w);
         break;
     case TENSOR_IQ4_NL:
     case TENSOR_IQ4_XS:
-        nibbles(chunk, type == TENSOR_IQ4_XS ? 2 + 4 * g : 4 * g, w);
+        nibbles(chunk, type == TENSOR_IQ4_XS ? 2 + 4 * g : 1 + 4 * g, w);
         look_up(iq4, zero_point(type), w);
         break;
     case TENSOR_MXFP4:
-        nibbles(chunk, 4 * g, w);
+        nibbles(chunk, 1 + 4 * g, w);
         look_up(mxfp4, zero_point(type), w);
         break;
     default: break;
@@ -367,12 +371,14 @@ INLINE floats add_block(const enum tensor_type type, const ints w[8], const stru
 
 /* n_blocks of a chunk, for one register of rows. */
 INLINE void add_chunk(const enum tensor_type type, const int blocks, const int lines, const int n, const uint8_t *chunk,
-                      int n_blocks, const uint8_t *const column[], struct place at, floats y[])
+                      int n_blocks, const uint8_t *ahead, const uint8_t *const column[], struct place at, floats y[])
 {
     const int unrolled = has_two_scales(type) ? 4 : blocks > 2 ? 2 : blocks;
     struct scales s;
-    load_scales(type, chunk, lines, &s);
+    load_scales(type, chunk, &s);
     for (int first = 0; first < n_blocks; first += unrolled) {
+        for (int i = 0; n > ONE && i < lines * unrolled / blocks; i++, ahead += PANEL_LINE)
+            _mm_prefetch(ahead, _MM_HINT_T1);
 #pragma GCC unroll 4
         for (int i = 0; i < unrolled; i++) {
             ints w[8];
@@ -406,7 +412,7 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
         struct place at = {32 * i, d + 4 * i, sums + 4 * i, dsum + 4 * i};
 #pragma GCC unroll 2
         for (int p = 0; p < PARTS; p++)
-            add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, column, at, sum[p]);
+            add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, chunk + AHEAD, column, at, sum[p]);
     }
 #pragma GCC unroll 8
     for (int c = 0; c < n; c++) {

@@ -11,20 +11,22 @@
  *
  *   F32          4     4  a value each
  *   F16 BF16     8     4  two values each
- *   Q4_0        64     9  codes of block 0 (4 lines) and 1 (4), d of both
+ *   Q4_0        64     9  d of both blocks, codes of block 0 (4 lines) and 1 (4)
  *   Q4_1        32     5  d and m, codes
- *   Q5_0        64    11  codes of block 0 (4) and 1 (4), high bits of 0 and 1, d of both
+ *   Q5_0        64    11  d of both blocks, high bits of block 0 and 1, codes of 0 (4) and 1 (4)
  *   Q5_1        32     6  d and m, high bits, codes
- *   Q8_0        64    17  codes of block 0 (8) and 1 (8), d of both
- *   Q2_K       256    21  as in the file: scales (4), codes (16), d and dmin
- *   Q3_K       256    28  as in the file: high bits (8), codes (16), scales (3), d
+ *   Q8_0        64    17  d of both blocks, codes of block 0 (8) and 1 (8)
+ *   Q2_K       256    21  d and dmin, scales (4), codes (16)
+ *   Q3_K       256    28  d, scales (3), high bits (8), low bits (16)
  *   Q4_K       256    36  as in the file: d and dmin, scales (3), codes (32)
- *   Q5_K       256    44  as in the file: d and dmin, scales (3), high bits (8), codes (32)
- *   Q6_K       256    53  as in the file: low bits (32), high bits (16), scales (4), d
+ *   Q5_K       256    44  as in the file: d and dmin, scales (3), high bits (8), low bits (32)
+ *   Q6_K       256    53  d, scales (4), for each half low bits (8), high bits (8), low bits (8)
  *   IQ4_NL      64     9  as Q4_0
  *   IQ4_XS     256    34  as in the file: d and high scales, low scales, codes (32)
- *   MXFP4      128    17  codes of blocks 0 to 3 (4 each), the four scale bytes
+ *   MXFP4      128    17  the four scale bytes, codes of blocks 0 to 3 (4 each)
  *
+ * Lines lie in the order in which a product reads them: the processor fetches a
+ * plain stream ahead by itself, which for Q6_K in file order it does not.
  * The last chunk of a row is filled up with zeros. Two things differ from the file:
  *
  *   Q8_0 codes have 128 added, since the dot product of AVX-512 wants unsigned
@@ -72,19 +74,19 @@ struct panel_run {
     uint8_t from, dwords, line;
 };
 
-/* Smaller pieces share the last line of a chunk. */
-enum panel_tail { TAIL_NONE, TAIL_HALF, TAIL_TWO_HALVES, TAIL_FOUR_BYTES };
+/* Pieces smaller than a dword share line 0. */
+enum panel_small { NOTHING_SMALL, ONE_HALF, TWO_HALVES, FOUR_BYTES };
 
 struct panel_layout {
-    int values; /* of a row in a chunk */
-    int size;   /* bytes of a row in a chunk, in the file */
+    int values;             /* of a row in a chunk */
+    int size;               /* bytes of a row in a chunk, in the file */
     int lines;
     int n_runs;
-    struct panel_run runs[4];
-    enum panel_tail tail;
-    int tail_from, tail_step;
-    uint32_t flip;        /* exclusive-or of every dword of a run */
-    int spread, n_spread; /* lines of high bits to move */
+    struct panel_run runs[7];
+    enum panel_small small;
+    int from, step;         /* where the small pieces are */
+    uint32_t flip;          /* exclusive-or of every dword of a run */
+    int n_spread;           /* lines of high bits to move, from line 1 on */
 };
 
 /* NULL for a type that is not known. */
@@ -145,16 +147,16 @@ static inline float mxfp4_scale(uint8_t e)
 void panel_pack_with(const struct kernels *k, enum tensor_type type, const uint8_t *src, size_t row_size, int n_rows,
                      int n_in, void *dst);
 
-/* The tail line's dword of one row: chunk is that row's. */
-static inline uint32_t panel_tail_dword(const struct panel_layout *layout, const uint8_t *chunk)
+/* Line 0's dword of one row, where it is made of small pieces: chunk is that row's. */
+static inline uint32_t panel_small_dword(const struct panel_layout *layout, const uint8_t *chunk)
 {
-    const uint8_t *p = chunk + layout->tail_from;
-    int step = layout->tail_step;
-    switch (layout->tail) {
-    case TAIL_HALF: return (uint32_t) (p[0] | p[1] << 8);
-    case TAIL_TWO_HALVES: return (uint32_t) (p[0] | p[1] << 8) | (uint32_t) (p[step] | p[step + 1] << 8) << 16;
-    case TAIL_FOUR_BYTES: return p[0] | (uint32_t) (p[step] << 8 | p[2 * step] << 16) | (uint32_t) p[3 * step] << 24;
-    case TAIL_NONE: break;
+    const uint8_t *p = chunk + layout->from;
+    int step = layout->step;
+    switch (layout->small) {
+    case ONE_HALF: return (uint32_t) (p[0] | p[1] << 8);
+    case TWO_HALVES: return (uint32_t) (p[0] | p[1] << 8) | (uint32_t) (p[step] | p[step + 1] << 8) << 16;
+    case FOUR_BYTES: return p[0] | (uint32_t) (p[step] << 8 | p[2 * step] << 16) | (uint32_t) p[3 * step] << 24;
+    case NOTHING_SMALL: break;
     }
     return 0;
 }

@@ -22,12 +22,12 @@ static void interleave_row(const struct panel_layout *layout, const uint8_t *chu
             put(panel, run->line + j, row, dword ^ layout->flip);
         }
     }
-    for (int i = layout->spread; i < layout->spread + layout->n_spread; i++) {
+    for (int i = 1; i <= layout->n_spread; i++) {
         memcpy(&dword, panel + i * PANEL_LINE + 4 * row, sizeof dword);
         put(panel, i, row, spread_dword(dword));
     }
-    if (layout->tail != TAIL_NONE)
-        put(panel, layout->lines - 1, row, panel_tail_dword(layout, chunk));
+    if (layout->small != NOTHING_SMALL)
+        put(panel, 0, row, panel_small_dword(layout, chunk));
 }
 
 void interleave_scalar(const struct panel_layout *layout, const uint8_t *src, size_t row_size, int n_chunks,

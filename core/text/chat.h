@@ -19,8 +19,18 @@ enum chat_family {
 
 struct chat_template {
     enum chat_family family;
-    char *default_system;       /* ChatML: what the template says without a system message; NULL for none */
-    const char *bos, *eos;      /* texts, "" where absent; owned by the tokenizer */
+    char *default_system;       /* what the template says without a system message; NULL for none */
+    const char *bos, *eos;      /* texts, "" where absent */
+    char *texts;                /* the memory of bos and eos */
+    char *preface;              /* Llama 3.1: the lines in front of every system text; NULL for none */
+    bool writes_bos;
+    bool trims;                 /* contents lose white space at both ends */
+    bool joins_systems;         /* DeepSeek: several system messages are joined by an empty line; else the last counts */
+    bool drops_reasoning;       /* earlier answers lose what stands before their last </think> */
+    bool keeps_last_reasoning;  /* Qwen3: answers behind the last question show their reasoning, or an empty one */
+    bool opens_reasoning;       /* the generation prompt ends in <think>\n: the answer begins inside the reasoning */
+    bool closes_reasoning;      /* DeepSeek-V3.1 without thinking: every answer begins with </think> */
+    bool newline_at_end;        /* DeepSeek-Coder: the generation prompt ends its line */
 };
 
 /* Recognises tokenizer.chat_template. A missing or unknown one gives CHAT_UNKNOWN and DSR1_OK. */
@@ -36,7 +46,7 @@ const char *chat_family_name(enum chat_family family);  /* "chatml", "deepseek-r
  * tokenised without special parsing.
  */
 struct chat_segments {
-    size_t *pairs;
+    size_t *pairs;              /* the caller's to free() */
     size_t n, capacity;         /* pairs */
 };
 dsr1_status chat_render(const struct chat_template *template, const dsr1_message *messages, size_t n_messages,

@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  what differs between PostgreSQL 14 and the newest release
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef COMPAT_H
+#define COMPAT_H
+
+#include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+
+#if PG_VERSION_NUM < 140000
+#error "dsr1 needs PostgreSQL 14 or later"
+#endif
+
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define compat_wait_event(name) WaitEventExtensionNew(name)
+#define compat_create_wait_set(n) CreateWaitEventSet(NULL, n)
+#else
+#define compat_wait_event(name) PG_WAIT_EXTENSION
+#define compat_create_wait_set(n) CreateWaitEventSet(TopMemoryContext, n)
+#endif
+
+#endif							/* COMPAT_H */

@@ -1,0 +1,122 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.c
+ *	  the dsr1.* configuration parameters
+ *
+ * What decides which files the server reads, or which program it starts,
+ * comes from the configuration files alone.  Those are PGC_SIGHUP rather than
+ * PGC_POSTMASTER so that they can be defined without shared_preload_libraries.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "compat.h"
+#include "settings.h"
+
+char	   *setting_model;
+char	   *setting_engine_path;
+int			setting_threads;
+int			setting_kv_cache_size;
+int			setting_max_batch;
+int			setting_context_size;
+int			setting_max_queue;
+int			setting_heartbeat_timeout;
+int			setting_max_tokens;
+int			setting_start_timeout;
+int			setting_request_timeout;
+bool		setting_log_requests;
+
+/* A count for the engine, where zero lets it choose. */
+static void
+define_engine_count(const char *name, const char *what, int *variable,
+					int most, int flags)
+{
+	DefineCustomIntVariable(name, what,
+							"Zero lets the engine choose.  "
+							"The engine is started again when this changes.",
+							variable, 0, 0, most, PGC_SIGHUP, flags,
+							NULL, NULL, NULL);
+}
+
+static void
+define_file(const char *name, const char *what, const char *more,
+			char **variable)
+{
+	DefineCustomStringVariable(name, what, more, variable, "", PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+}
+
+static void
+define_time(const char *name, const char *what, const char *more,
+			int *variable, int standard, int least, GucContext context)
+{
+	DefineCustomIntVariable(name, what, more, variable, standard, least,
+							INT_MAX, context, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+static void
+define_engine_settings(void)
+{
+	define_file("dsr1.model",
+				"The GGUF file that the inference engine serves.",
+				"Empty means the model installed with the extension.",
+				&setting_model);
+	define_file("dsr1.engine_path",
+				"The program dsr1-engine.",
+				"Empty means the one installed with the extension.",
+				&setting_engine_path);
+	define_engine_count("dsr1.threads",
+						"Processor cores that the engine uses.",
+						&setting_threads, 256, 0);
+	define_engine_count("dsr1.kv_cache_size",
+						"Memory for keys and values of all requests.",
+						&setting_kv_cache_size, INT_MAX / 1024, GUC_UNIT_MB);
+	define_engine_count("dsr1.max_batch",
+						"Requests that the engine runs at once.",
+						&setting_max_batch, 1024, 0);
+	define_engine_count("dsr1.context_size",
+						"Tokens that one request may have, prompt and answer.",
+						&setting_context_size, 1 << 24, 0);
+	define_engine_count("dsr1.max_queue",
+						"Requests that may wait for their turn.",
+						&setting_max_queue, INT_MAX, 0);
+	define_time("dsr1.heartbeat_timeout",
+				"Time without a sign of life after which the engine is killed.",
+				"Zero turns this off.",
+				&setting_heartbeat_timeout, 60000, 0, PGC_SIGHUP);
+}
+
+static void
+define_session_settings(void)
+{
+	DefineCustomIntVariable("dsr1.max_tokens",
+							"Longest answer where a call gives no max_tokens.",
+							"-1 means to the end of the context.",
+							&setting_max_tokens, 256, -1, INT_MAX,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	define_time("dsr1.start_timeout",
+				"Longest wait for the inference engine to become ready.",
+				NULL, &setting_start_timeout, 60000, 0, PGC_USERSET);
+	define_time("dsr1.request_timeout",
+				"Longest time for one request to the inference engine.",
+				"Zero turns this off.",
+				&setting_request_timeout, 0, 0, PGC_USERSET);
+	DefineCustomBoolVariable("dsr1.log_requests",
+							 "Logs tokens and times of each request.",
+							 "Prompts and answers are never logged.",
+							 &setting_log_requests, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+void
+settings_define(void)
+{
+	define_engine_settings();
+	define_session_settings();
+	MarkGUCPrefixReserved("dsr1");
+}
