@@ -1,5 +1,39 @@
 /*
- * settings.h - the engine process's command line
+ * settings.h - the engine process's command line, and how a supervisor runs it
+ *
+ * Start: fork, close every descriptor but 0-2 and one end of a
+ * socketpair(AF_UNIX, SOCK_STREAM), setsid, empty signal mask, then
+ *
+ *     dsr1-engine --model FILE --socket PATH --parent-fd N [--threads N] [--context N] [--kv-size MB]
+ *                 [--max-batch N] [--max-queue N] [--chunk N]
+ *
+ * N is that end's descriptor. A number of 0 is the same as none: the engine
+ * chooses. DSR1_CPU is the one variable it reads. stdin and stdout stay unused;
+ * stderr gets wrong usage only. Then, with a parent, the engine
+ *
+ *   - asks to be killed (SIGKILL) when the thread that forked it ends, and
+ *     raises its oom_score_adj to 900;
+ *   - writes the lines of parent.h to N: "loading" first, then "ready" or
+ *     "failed STATUS REASON". From "ready" on clients can connect to PATH
+ *     (mode 0600, processes of the same user). Between the two no line but
+ *     "log" comes, however long loading takes: no heartbeat deadline there;
+ *   - after "ready" writes "beat" about once a second, also in the middle of a
+ *     long step. It stops when one step lasts longer than 60 seconds; so three
+ *     seconds or more of silence mean a hung engine: kill it with SIGKILL;
+ *   - reads N and drops what comes: nothing is to be sent. N's end ends the
+ *     engine, at the latest after the step that is being computed.
+ *
+ * Signals after "ready": SIGTERM says GOODBYE to all clients, ends after the
+ * step being computed (with N closed or a second SIGTERM it does the same);
+ * SIGQUIT ends at once; SIGHUP and SIGPIPE are ignored; SIGINT too with a
+ * parent, else it is as SIGTERM. While loading SIGTERM simply kills.
+ *
+ * Exit status: 0 after SIGTERM, the parent's end, --help, --version; 1 after a
+ * "failed" line; 2 after wrong usage (one line on stderr) and SIGQUIT. Clean
+ * ends remove PATH; a next engine replaces what a crash left there.
+ *
+ * Without --parent-fd lines for people go to stderr instead, and nothing else
+ * but SIGTERM, SIGINT and SIGQUIT ends it.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
