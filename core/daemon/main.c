@@ -6,6 +6,7 @@
 #include "daemon/server.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 int main(int argc, char **argv)
 {
@@ -20,6 +21,8 @@ int main(int argc, char **argv)
         status = server_run(&server, &err);
     if (status < 0)
         parent_failed(&server.parent, &err);
-    server_close(&server);
-    return status < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    int result = status < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    if (!server_close(&server))
+        _exit(result);
+    return result;
 }

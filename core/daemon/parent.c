@@ -6,6 +6,7 @@
 #include "daemon/parent.h"
 
 #include "base/clock.h"
+#include "base/error.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,24 +15,47 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const char *const level_names[] = {"debug", "info", "warning", "error"};
 
-bool parent_open(struct parent *parent, int fd)
+/* Best effort: where /proc is not there, the kernel's own choice stands. */
+static void be_killed_first(void)
 {
-    *parent = (struct parent){.fd = fd};
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd < 0)
-        return true;
+        return;
+    if (write(fd, "900", 3) < 0) {
+        /* As good as not there. */
+    }
+    close(fd);
+}
+
+dsr1_status parent_open(struct parent *parent, int fd, dsr1_error *err)
+{
+    int type;
+    socklen_t size = sizeof type;
+    *parent = (struct parent){.fd = -1};
+    if (fd < 0)
+        return DSR1_OK;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
+        return error_set(err, DSR1_ERR_ARGUMENT, "--parent-fd %d is not a stream socket", fd);
+    parent->fd = fd;
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    be_killed_first();
     /* Had it died before prctl, no signal would ever come; the socket's end tells. */
-    return !parent_gone(parent);
+    return parent_gone(parent) ? error_set(err, DSR1_ERR_IO, "the parent is gone") : DSR1_OK;
 }
 
-/* One line, one write: lines this short go out whole or not at all. */
-__attribute__((format(printf, 2, 3))) static void say(struct parent *parent, const char *format, ...)
+/*
+ * One line, one write: lines this short go out whole or not at all. False when
+ * it did not: the socket is full or its other end gone, which the parent's
+ * deadline and the kernel take care of.
+ */
+__attribute__((format(printf, 2, 3))) static bool say(struct parent *parent, const char *format, ...)
 {
     char line[1200];
     va_list args;
@@ -39,15 +63,13 @@ __attribute__((format(printf, 2, 3))) static void say(struct parent *parent, con
     int n = vsnprintf(line, sizeof line - 1, format, args);
     va_end(args);
     if (parent->fd < 0 || n < 0)
-        return;
+        return false;
     size_t size = (size_t) n < sizeof line - 2 ? (size_t) n : sizeof line - 2;
     for (size_t i = 0; i < size; i++)
-        if (line[i] == '\n' || line[i] == '\r')
+        if ((unsigned char) line[i] < ' ' || line[i] == 127)
             line[i] = ' ';
     line[size++] = '\n';
-    if (write(parent->fd, line, size) < 0) {
-        /* Full or gone: the parent's deadline and the kernel take care of either. */
-    }
+    return send(parent->fd, line, size, MSG_NOSIGNAL) == (ssize_t) size;
 }
 
 void parent_say(struct parent *parent, const char *word)
@@ -58,8 +80,7 @@ void parent_say(struct parent *parent, const char *word)
 
 void parent_failed(struct parent *parent, const dsr1_error *err)
 {
-    say(parent, "failed %d %s", err->status, err->message);
-    if (parent->fd < 0)
+    if (!say(parent, "failed %d %s", err->status, err->message))
         fprintf(stderr, "dsr1-engine: %s\n", err->message);
 }
 

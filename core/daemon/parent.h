@@ -1,13 +1,13 @@
 /*
  * parent.h - what the engine tells the process that started it
  *
- * Lines of text over one socket (or pipe), so that a person can read along:
+ * Lines of text over one socket, so that a person can read along:
  *
  *     loading
  *     ready
  *     failed STATUS REASON      STATUS is the number of a dsr1_status
  *     log LEVEL TEXT            debug, info, warning, error
- *     beat                      at least once a second while the loop turns
+ *     beat                      about once a second after "ready"
  *
  * The other direction carries nothing: its end means that the parent is gone.
  * Writing never blocks; what does not fit is dropped. Without a parent the
@@ -26,8 +26,11 @@ struct parent {
     double last_beat;
 };
 
-/* Also asks the kernel to kill this process when its parent dies. False: it is dead already. */
-bool parent_open(struct parent *parent, int fd);
+/*
+ * Also asks the kernel to kill this process when its parent dies, and to kill it first when memory is short.
+ * DSR1_ERR_IO: the parent is dead already; DSR1_ERR_ARGUMENT: fd is not a socket.
+ */
+dsr1_status parent_open(struct parent *parent, int fd, dsr1_error *err);
 
 void parent_say(struct parent *parent, const char *word);
 void parent_failed(struct parent *parent, const dsr1_error *err);

@@ -18,9 +18,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { LISTENER, PARENT, FIRST_SESSION };
+enum { LISTENER, PARENT, PUMP, FIRST_SESSION };
+
+/* Often enough for a heartbeat a second. */
+static const struct timespec half_second = {0, 500000000};
 
 static volatile sig_atomic_t terminated;
 
@@ -75,16 +79,28 @@ static size_t longest_token(const dsr1_model *model)
     return longest;
 }
 
+/* One client, one descriptor; poll() does not mind how many. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 dsr1_status server_open(struct server *server, const struct settings *settings, dsr1_error *err)
 {
     dsr1_engine_stats stats;
     *server = (struct server){.settings = settings, .listener = -1};
     set_signals(settings->parent_fd >= 0);
-    if (!parent_open(&server->parent, settings->parent_fd))
-        return error_set(err, DSR1_ERR_IO, "the parent is gone");
+    dsr1_status status = parent_open(&server->parent, settings->parent_fd, err);
+    if (status < 0)
+        return status;
+    raise_descriptors();
     log_set_sink(parent_log, &server->parent, LOG_INFO);
     parent_say(&server->parent, "loading");
-    dsr1_status status = dsr1_model_open(settings->model, &server->model, err);
+    status = dsr1_model_open(settings->model, &server->model, err);
     if (status == DSR1_OK)
         status = dsr1_engine_open(server->model, &settings->engine, &server->engine, err);
     if (status < 0)
@@ -96,6 +112,9 @@ dsr1_status server_open(struct server *server, const struct settings *settings, 
     server->listener = listener_open(settings->socket, err);
     if (server->listener < 0)
         return (dsr1_status) server->listener;
+    status = pump_open(&server->pump, server->engine, err);
+    if (status < 0)
+        return status;
     log_line(LOG_INFO, "serving %s: %d threads (%s), context %d, %d requests at once", settings->model,
              stats.n_threads, dsr1_cpu_name(), stats.context_size, stats.max_batch);
     parent_say(&server->parent, "ready");
@@ -115,16 +134,23 @@ static void say_goodbye(struct server *server)
     session_sweep(server);
 }
 
-void server_close(struct server *server)
+bool server_close(struct server *server)
 {
-    say_goodbye(server);
+    if (server->pump.started) {
+        pump_lock(&server->pump);
+        say_goodbye(server);
+        pump_unlock(&server->pump);
+    }
     if (server->listener >= 0) {
         unlink(server->settings->socket);
         close(server->listener);
     }
+    if (!pump_close(&server->pump))
+        return false;
     dsr1_engine_close(server->engine);
     work_free_all(server);
     dsr1_model_close(server->model);
+    return true;
 }
 
 /* ------------------------------------------------------------------ */
@@ -157,6 +183,7 @@ static size_t fill_polls(const struct server *server, struct pollfd *polls)
     bool accepting = clock_seconds() >= server->accept_after;
     polls[LISTENER] = (struct pollfd){accepting ? server->listener : -1, POLLIN, 0};
     polls[PARENT] = (struct pollfd){server->parent.fd, POLLIN, 0};
+    polls[PUMP] = (struct pollfd){server->pump.wake_fd, POLLIN, 0};
     for (struct session *session = server->sessions; session; session = session->next)
         polls[n++] = (struct pollfd){session->fd, session_events(session), 0};
     return n;
@@ -175,44 +202,55 @@ static void serve_sessions(struct server *server, const struct pollfd *polls)
     }
 }
 
-/* One wait, at most until a second has passed; none at all while work remains. False: time to end. */
-static bool wait_and_serve(struct server *server, struct pollfd **polls, dsr1_error *err)
+/* Sleeps, without the lock, until something is ready: in polls, which it may move. Negative: memory is short. */
+static int wait_for_events(struct server *server, struct pollfd **polls, dsr1_error *err)
 {
     sigset_t none;
-    struct timespec second = {1, 0}, now = {0, 0};
     struct pollfd *room = memory_resize(*polls, FIRST_SESSION + (size_t) server->n_sessions, sizeof *room);
-    if (!room) {
-        error_nomem(err, "the list of clients");
-        return false;
-    }
+    if (!room)
+        return error_nomem(err, "the list of clients");
     *polls = room;
     sigemptyset(&none);
     size_t n = fill_polls(server, room);
-    int ready = ppoll(room, n, server->n_works ? &now : &second, &none);
-    if (terminated)
+    pump_unlock(&server->pump);
+    int ready = ppoll(room, n, &half_second, &none);
+    pump_lock(&server->pump);
+    return ready < 0 ? 0 : ready;
+}
+
+/* One turn of the loop. False: time to end. */
+static bool wait_and_serve(struct server *server, struct pollfd **polls, dsr1_error *err)
+{
+    int ready = wait_for_events(server, polls, err);
+    if (terminated || ready < 0)
         return false;
-    if (ready <= 0)
-        return true;
-    if (room[PARENT].revents && parent_gone(&server->parent))
-        return false;
-    serve_sessions(server, room);
-    if (room[LISTENER].revents)
-        accept_clients(server);
-    return true;
+    if (ready > 0) {
+        const struct pollfd *polled = *polls;
+        if (polled[PARENT].revents && parent_gone(&server->parent))
+            return false;
+        if (polled[PUMP].revents)
+            pump_woken(&server->pump);
+        serve_sessions(server, polled);
+        if (polled[LISTENER].revents)
+            accept_clients(server);
+    }
+    for (struct session *session = server->sessions; session; session = session->next)
+        session_flush(session);
+    session_sweep(server);
+    if (!pump_hangs(&server->pump))
+        parent_beat(&server->parent);
+    return !server->pump.failed;
 }
 
 dsr1_status server_run(struct server *server, dsr1_error *err)
 {
     struct pollfd *polls = NULL;
-    int left = 0;
-    while (left >= 0 && wait_and_serve(server, &polls, err)) {
-        if (server->n_works)
-            left = dsr1_engine_step(server->engine, err);
-        for (struct session *session = server->sessions; session; session = session->next)
-            session_flush(session);
-        session_sweep(server);
-        parent_beat(&server->parent);
-    }
+    pump_lock(&server->pump);
+    while (wait_and_serve(server, &polls, err))
+        ;
+    if (server->pump.failed)
+        *err = server->pump.err;
+    pump_unlock(&server->pump);
     free(polls);
-    return left < 0 ? (dsr1_status) left : err->status;
+    return err->status;
 }

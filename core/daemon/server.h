@@ -1,9 +1,8 @@
 /*
  * server.h - the engine process: one model, one engine, many clients
  *
- * One thread turns the loop: what is ready on the sockets, one step of the
- * engine, what the step wrote. While work remains it never sleeps; without any
- * it wakes once a second for its heartbeat.
+ * The main thread turns the loop: what is ready on the sockets, what the last
+ * step wrote, a heartbeat. The pump's thread computes meanwhile.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -11,6 +10,7 @@
 #define DAEMON_SERVER_H
 
 #include "daemon/parent.h"
+#include "daemon/pump.h"
 #include "daemon/settings.h"
 
 #include <stdint.h>
@@ -23,6 +23,7 @@ struct server {
     struct parent parent;
     dsr1_model *model;
     dsr1_engine *engine;
+    struct pump pump;           /* its lock guards all that follows; n_works is in it */
     int listener;
     double accept_after;        /* clock_seconds(): no new clients before */
     size_t longest_token;       /* bytes: a prompt of n bytes has at least n / longest_token tokens */
@@ -30,12 +31,13 @@ struct server {
     struct session *sessions;   /* list */
     struct work *works;         /* list: submitted, no DONE yet */
     int n_sessions;
-    int n_works;
 };
 
 /* Loads the model and listens. A failure is in *err; server_close() undoes in any case. */
 dsr1_status server_open(struct server *server, const struct settings *settings, dsr1_error *err);
-void server_close(struct server *server);
+
+/* False: a step is still being computed, so little was freed and only _exit() can follow. */
+bool server_close(struct server *server);
 
 /* Turns the loop until SIGTERM or the parent's end (DSR1_OK), or until the engine failed. */
 dsr1_status server_run(struct server *server, dsr1_error *err);

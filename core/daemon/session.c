@@ -92,6 +92,7 @@ static void take_hello(struct session *session, const struct wire_frame *frame)
     /* Ours goes out even to a stranger, so that it can tell which version it met. */
     session_put(session, wire_put_hello(&session->out, &ours));
     session->greeted = status == DSR1_OK;
+    session->scope = (uint64_t) theirs.database << 32 | theirs.role;
     if (!session->greeted) {
         char message[100];
         snprintf(message, sizeof message, "the client speaks protocol %u, the engine %d", theirs.protocol,
@@ -115,7 +116,7 @@ static uint64_t resident_bytes(void)
 static void answer_stats(struct session *session, uint64_t request)
 {
     struct wire_stats stats = {.rss = resident_bytes(), .n_clients = (uint32_t) session->server->n_sessions};
-    dsr1_engine_get_stats(session->server->engine, &stats.engine);
+    stats.engine = pump_stats(&session->server->pump);
     session_put(session, wire_put_stats_result(&session->out, request, &stats));
 }
 

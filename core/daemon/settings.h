@@ -9,7 +9,7 @@
  *
  * N is that end's descriptor. A number of 0 is the same as none: the engine
  * chooses. DSR1_CPU is the one variable it reads. stdin and stdout stay unused;
- * stderr gets wrong usage only. Then, with a parent, the engine
+ * stderr gets wrong usage, and a failure that N did not take. Then the engine
  *
  *   - asks to be killed (SIGKILL) when the thread that forked it ends, and
  *     raises its oom_score_adj to 900;
@@ -18,19 +18,18 @@
  *     (mode 0600, processes of the same user). Between the two no line but
  *     "log" comes, however long loading takes: no heartbeat deadline there;
  *   - after "ready" writes "beat" about once a second, also in the middle of a
- *     long step. It stops when one step lasts longer than 60 seconds; so three
- *     seconds or more of silence mean a hung engine: kill it with SIGKILL;
- *   - reads N and drops what comes: nothing is to be sent. N's end ends the
- *     engine, at the latest after the step that is being computed.
+ *     long step. Beats stop when one step lasts longer than 60 seconds, or when
+ *     the process hangs: ten seconds of silence are a reason to SIGKILL it;
+ *   - reads N and drops what comes: nothing is to be sent. N's end ends it.
  *
- * Signals after "ready": SIGTERM says GOODBYE to all clients, ends after the
- * step being computed (with N closed or a second SIGTERM it does the same);
- * SIGQUIT ends at once; SIGHUP and SIGPIPE are ignored; SIGINT too with a
- * parent, else it is as SIGTERM. While loading SIGTERM simply kills.
+ * Signals after "ready": SIGTERM (and N's end) says GOODBYE to all clients and
+ * ends, within a second or so even amidst a long step; SIGQUIT ends at once;
+ * SIGHUP and SIGPIPE are ignored; SIGINT too with a parent, else it is as
+ * SIGTERM. While loading SIGTERM simply kills.
  *
  * Exit status: 0 after SIGTERM, the parent's end, --help, --version; 1 after a
- * "failed" line; 2 after wrong usage (one line on stderr) and SIGQUIT. Clean
- * ends remove PATH; a next engine replaces what a crash left there.
+ * failure ("failed" line); 2 after wrong usage (one line on stderr) and SIGQUIT.
+ * Clean ends remove PATH; a next engine replaces what a crash left there.
  *
  * Without --parent-fd lines for people go to stderr instead, and nothing else
  * but SIGTERM, SIGINT and SIGQUIT ends it.

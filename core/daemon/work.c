@@ -120,7 +120,7 @@ static void free_work(struct work *work)
     *work->link = work->next;
     if (work->next)
         work->next->link = work->link;
-    work->server->n_works--;
+    work->server->pump.n_works--;
     buffer_free(&work->text);
     free(work);
 }
@@ -146,20 +146,31 @@ static void finish(struct work *work, const dsr1_event *event)
     }
 }
 
-static void on_event(const dsr1_event *event, void *user)
+static void take_event(struct work *work, const dsr1_event *event)
 {
-    struct work *work = user;
     struct session *session = work->session;
-    if (session && !session->dead && event->text_size)
+    bool heard = session && !session->dead;
+    if (heard && event->text_size)
         buffer_append(&work->text, event->text, event->text_size);
     if (event->type == DSR1_EVENT_DONE) {
-        if (session && !session->dead)
+        if (heard)
             finish(work, event);
         free_work(work);
-    } else if (session && !session->dead && work->stream && work->text.size) {
+    } else if (heard && work->stream && work->text.size) {
         session_put(session, wire_put_text_event(&session->out, work->request, pending_text(work)));
         buffer_drop(&work->text, work->text.size);
     }
+}
+
+/* On the pump's thread; a step calls it without any lock of the engine. */
+static void on_event(const dsr1_event *event, void *user)
+{
+    struct work *work = user;
+    struct pump *pump = &work->server->pump;
+    pump_lock(pump);
+    pump->news |= work->stream || event->type == DSR1_EVENT_DONE;
+    take_event(work, event);
+    pump_unlock(pump);
 }
 
 /* ---- Requests ---- */
@@ -184,7 +195,7 @@ static struct work *new_work(struct session *session, uint64_t request, bool str
     if (work->next)
         work->next->link = &work->next;
     server->works = work;
-    server->n_works++;
+    server->pump.n_works++;
     return work;
 }
 
@@ -208,6 +219,7 @@ static dsr1_status submit(struct work *work, const struct wire_complete *complet
                             .stop = stop,
                             .n_stop = n,
                             .priority = complete->priority,
+                            .scope = work->session->scope,
                             .on_event = on_event,
                             .user = work};
     if (n == complete->n_stop)
@@ -216,6 +228,16 @@ static dsr1_status submit(struct work *work, const struct wire_complete *complet
         status = err->status;
     while (n > 0)
         free((char *) stop[--n]);
+    return status;
+}
+
+/* Without the lock, so that the pump can go on; only this thread adds works and ends sessions. */
+static dsr1_status prepare(struct server *server, const struct wire_complete *complete, struct tokens *tokens,
+                           dsr1_error *err)
+{
+    pump_unlock(&server->pump);
+    dsr1_status status = render(server, complete, tokens, err);
+    pump_lock(&server->pump);
     return status;
 }
 
@@ -231,12 +253,14 @@ void work_complete(struct session *session, const struct wire_frame *frame)
         status = error_set(&err, DSR1_ERR_ARGUMENT, "request %llu is running already",
                            (unsigned long long) frame->request);
     else
-        status = render(session->server, &complete, &tokens, &err);
+        status = prepare(session->server, &complete, &tokens, &err);
     if (status == DSR1_OK) {
         struct work *work = new_work(session, frame->request, complete.stream);
         status = work ? submit(work, &complete, &tokens, &err) : error_nomem(&err, "a request");
         if (work && status < 0)
             free_work(work);
+        else if (work)
+            pump_wake(&session->server->pump);
     }
     free(tokens.ids);
     if (status < 0)
@@ -250,7 +274,10 @@ void work_count_tokens(struct session *session, const struct wire_frame *frame)
         session_say_error(session, frame->request, DSR1_ERR_FORMAT, "broken request");
         return;
     }
+    /* A text may be long; only this thread can end the session meanwhile. */
+    pump_unlock(&session->server->pump);
     ptrdiff_t n = dsr1_tokenize(session->server->model, text.data, text.size, 0, NULL, 0);
+    pump_lock(&session->server->pump);
     if (n < 0)
         session_say_error(session, frame->request, (dsr1_status) n, "out of memory for the text's tokens");
     else

@@ -53,7 +53,11 @@ enum wire_type {
 
 enum wire_peer { WIRE_PEER_ENGINE = 0, WIRE_PEER_BACKEND = 1, WIRE_PEER_OTHER = 2 };
 
-/* Who speaks. The engine scopes shared prefixes by role and database. */
+/*
+ * Who speaks. Computed prefixes are shared between connections that name the
+ * same database and the same role; a client that wants to share more widely
+ * leaves role, or both, zero.
+ */
 struct wire_hello {
     uint32_t protocol;
     enum wire_peer peer;
