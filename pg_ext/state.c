@@ -84,33 +84,30 @@ void
 state_write(State *state)
 {
 	const char *temporary = STATE_FILE ".tmp";
+	bool		written = false;
+	int			save_errno;
 	int			fd;
-	ssize_t		n;
 
 	state->magic = STATE_MAGIC;
 	state->supervisor_pid = MyProcPid;
 	fd = OpenTransientFile(temporary, O_WRONLY | O_CREAT | O_TRUNC | PG_BINARY);
-	if (fd < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open file \"%s\": %m", temporary)));
-	errno = 0;
-	n = write(fd, state, sizeof(State));
-	if (n != sizeof(State))
+	if (fd >= 0)
 	{
+		errno = 0;
+		written = write(fd, state, sizeof(State)) == sizeof(State);
 		/* if write didn't set errno, assume problem is no disk space */
-		if (errno == 0)
+		if (!written && errno == 0)
 			errno = ENOSPC;
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not write file \"%s\": %m", temporary)));
+		save_errno = errno;
+		CloseTransientFile(fd);
+		errno = save_errno;
 	}
-	CloseTransientFile(fd);
-	if (rename(temporary, STATE_FILE) < 0)
-		ereport(ERROR,
+
+	/* The engine runs on; who asks for it waits until there is room. */
+	if (!written || rename(temporary, STATE_FILE) < 0)
+		ereport(LOG,
 				(errcode_for_file_access(),
-				 errmsg("could not rename file \"%s\" to \"%s\": %m",
-						temporary, STATE_FILE)));
+				 errmsg("could not write file \"%s\": %m", STATE_FILE)));
 }
 
 void

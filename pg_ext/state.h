@@ -50,7 +50,7 @@ typedef struct State
  */
 extern bool state_become_supervisor(void);
 
-/* For the supervisor: publishes *state. */
+/* For the supervisor: publishes *state; a failure is logged. */
 extern void state_write(State *state);
 
 /*

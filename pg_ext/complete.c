@@ -1,0 +1,202 @@
+/*-------------------------------------------------------------------------
+ *
+ * complete.c
+ *	  dsr1_complete(): one answer to one prompt
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "engine_client.h"
+#include "engine_text.h"
+#include "fmgr.h"
+#include "settings.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+/* ------------------------------------------------------------------
+ *	Arguments
+ * ------------------------------------------------------------------
+ */
+
+static int32
+check_max_tokens(int32 max_tokens)
+{
+	if (max_tokens < -1 || max_tokens == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_tokens must be positive, or -1 for no limit but the context"),
+				 errdetail("It is %d.", max_tokens)));
+	return max_tokens;
+}
+
+static float
+check_temperature(float8 temperature)
+{
+	if (isnan(temperature) || temperature < 0 || temperature > 100)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("temperature must be between 0 and 100"),
+				 errdetail("It is %g.", temperature)));
+	return (float) temperature;
+}
+
+static void
+read_stop(struct wire_complete *complete, ArrayType *array)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	if (n > WIRE_STOP_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there may be at most %d stop strings", WIRE_STOP_MAX),
+				 errdetail("There are %d.", n)));
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("stop strings must not be null")));
+		complete->stop[i] = engine_text(DatumGetTextPP(elements[i]));
+		if (complete->stop[i].size == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("stop strings must not be empty")));
+	}
+	complete->n_stop = n;
+}
+
+/* Options that need what the engine does not have. */
+static void
+refuse_unsupported(FunctionCallInfo fcinfo)
+{
+	if (!PG_ARGISNULL(6) && PG_GETARG_BOOL(6))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the model does not reason before it answers"),
+				 errhint("Leave think out.")));
+	if (!PG_ARGISNULL(8))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("adapter \"%s\" does not exist", NameStr(*PG_GETARG_NAME(8)))));
+}
+
+static void
+read_arguments(FunctionCallInfo fcinfo, struct wire_complete *complete)
+{
+	memset(complete, 0, sizeof(*complete));
+	complete->prompt = engine_text(PG_GETARG_TEXT_PP(0));
+	complete->max_tokens = check_max_tokens(PG_ARGISNULL(1) ? setting_max_tokens : PG_GETARG_INT32(1));
+	complete->temperature = PG_ARGISNULL(2) ? 0 : check_temperature(PG_GETARG_FLOAT8(2));
+	complete->seed = PG_ARGISNULL(3) ? 0 : (uint64) PG_GETARG_INT64(3);
+	if (!PG_ARGISNULL(4))
+		read_stop(complete, PG_GETARG_ARRAYTYPE_P(4));
+	complete->has_system = !PG_ARGISNULL(5);
+	complete->system = complete->has_system ? engine_text(PG_GETARG_TEXT_PP(5)) : wire_text("");
+	complete->raw = !PG_ARGISNULL(7) && PG_GETARG_BOOL(7);
+	if (complete->raw && complete->has_system)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a raw prompt has no system text"),
+				 errhint("Put it in front of the prompt.")));
+	refuse_unsupported(fcinfo);
+}
+
+/* ------------------------------------------------------------------
+ *	The answer
+ * ------------------------------------------------------------------
+ */
+
+static void
+log_usage(const struct wire_done *done)
+{
+	const dsr1_usage *usage = &done->usage;
+
+	ereport(LOG,
+			(errmsg("dsr1 request: %d prompt tokens (%d cached), %d answer tokens, queue %.1f ms, prefill %.1f ms, decode %.1f ms",
+					usage->prompt_tokens, usage->cached_tokens, usage->completion_tokens,
+					usage->queue_ms, usage->prefill_ms, usage->decode_ms),
+			 errhidestmt(true)));
+}
+
+static text *
+read_answer(const EngineRequest *request)
+{
+	struct wire_frame frame = engine_request_answer(request);
+	struct wire_done done;
+
+	if (frame.type != WIRE_DONE || wire_get_done(&frame, &done) < 0)
+		engine_answer_broken();
+	if (done.finish == DSR1_FINISH_CANCELLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("request to the inference engine was canceled")));
+	if (setting_log_requests)
+		log_usage(&done);
+	return engine_text_back(done.text);
+}
+
+static void
+raise_too_long(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("prompt is too long"),
+			 errdetail("A request to the inference engine holds at most %d bytes.", WIRE_FRAME_MAX)));
+}
+
+PG_FUNCTION_INFO_V1(sql_complete);
+
+Datum
+sql_complete(PG_FUNCTION_ARGS)
+{
+	struct wire_complete complete;
+	EngineRequest *request;
+	text	   *answer;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	read_arguments(fcinfo, &complete);
+	request = engine_request_new();
+	if (!wire_put_complete(&request->frame, request->id, &complete))
+		raise_too_long();
+	engine_request_send(request);
+	engine_request_wait(request);
+	answer = read_answer(request);
+	engine_request_free(request);
+	PG_RETURN_TEXT_P(answer);
+}
+
+/* ------------------------------------------------------------------
+ *	dsr1_count_tokens()
+ * ------------------------------------------------------------------
+ */
+
+PG_FUNCTION_INFO_V1(sql_count_tokens);
+
+Datum
+sql_count_tokens(PG_FUNCTION_ARGS)
+{
+	EngineRequest *request = engine_request_new();
+	struct wire_frame frame;
+	uint64		n_tokens;
+
+	if (!wire_put_tokens(&request->frame, request->id, engine_text(PG_GETARG_TEXT_PP(0))))
+		raise_too_long();
+	engine_request_send(request);
+	engine_request_wait(request);
+	frame = engine_request_answer(request);
+	if (frame.type != WIRE_TOKENS_RESULT || wire_get_tokens_result(&frame, &n_tokens) < 0 ||
+		n_tokens > PG_INT32_MAX)
+		engine_answer_broken();
+	engine_request_free(request);
+	PG_RETURN_INT32((int32) n_tokens);
+}

@@ -1,0 +1,357 @@
+/*-------------------------------------------------------------------------
+ *
+ * engine_client.c
+ *	  a backend's requests to the inference engine
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "engine_client.h"
+#include "engine_connection.h"
+#include "engine_error.h"
+#include "miscadmin.h"
+#include "settings.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define LIVES	2				/* in flight at so many deaths, a request has failed */
+
+static dlist_head requests = DLIST_STATIC_INIT(requests);
+static uint64 last_id = 0;
+
+/* ------------------------------------------------------------------
+ *	A request's life
+ * ------------------------------------------------------------------
+ */
+
+/*
+ * Closes the connection.  What was in flight has not failed: it is sent again
+ * by whoever waits for it.
+ */
+static void
+hang_up(void)
+{
+	dlist_iter	iter;
+
+	connection_close();
+	dlist_foreach(iter, &requests)
+	{
+		EngineRequest *request = dlist_container(EngineRequest, node, iter.cur);
+
+		if (request->state == REQUEST_SENT)
+			request->state = REQUEST_NEW;
+	}
+}
+
+/* Nobody wants the answer any more.  Raises no error. */
+static void
+cancel(EngineRequest *request)
+{
+	struct buffer frame = {0};
+
+	if (!connection_is_open())
+		return;
+	if (!wire_put_bare(&frame, WIRE_CANCEL, request->id) ||
+		!connection_put(frame.data, frame.size) ||
+		!connection_flush())
+		hang_up();				/* cancels, too */
+	buffer_free(&frame);
+}
+
+static void
+forget(void *arg)
+{
+	EngineRequest *request = arg;
+
+	dlist_delete(&request->node);
+	if (request->state == REQUEST_SENT)
+		cancel(request);
+	buffer_free(&request->frame);
+	buffer_free(&request->answer);
+}
+
+EngineRequest *
+engine_request_new(void)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "dsr1 request",
+												  ALLOCSET_SMALL_SIZES);
+	EngineRequest *request = MemoryContextAllocZero(context, sizeof(EngineRequest));
+
+	request->id = ++last_id;
+	request->state = REQUEST_NEW;
+	request->lives = LIVES;
+	dlist_push_tail(&requests, &request->node);
+	request->callback.func = forget;
+	request->callback.arg = request;
+	MemoryContextRegisterResetCallback(context, &request->callback);
+	return request;
+}
+
+void
+engine_request_free(EngineRequest *request)
+{
+	MemoryContextDelete(GetMemoryChunkContext(request));
+}
+
+struct wire_frame
+engine_request_answer(const EngineRequest *request)
+{
+	return (struct wire_frame)
+	{
+		.type = request->answer_type,
+		.request = request->id,
+		.payload = request->answer.data ? request->answer.data : "",
+		.size = request->answer.size
+	};
+}
+
+/* ------------------------------------------------------------------
+ *	Sending
+ * ------------------------------------------------------------------
+ */
+
+static void
+raise_no_memory(void)
+{
+	hang_up();
+	ereport(ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory"),
+			 errdetail("Failed on a request to the inference engine.")));
+}
+
+/* Everything that has not been sent on this connection, oldest first. */
+static void
+send_new(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &requests)
+	{
+		EngineRequest *request = dlist_container(EngineRequest, node, iter.cur);
+
+		/* one that is still being put together has no frame */
+		if (request->state != REQUEST_NEW || request->frame.size == 0)
+			continue;
+		if (!connection_put(request->frame.data, request->frame.size))
+			raise_no_memory();
+		request->state = REQUEST_SENT;
+	}
+	(void) connection_flush();
+}
+
+static bool
+any_in_flight(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &requests)
+	{
+		if (dlist_container(EngineRequest, node, iter.cur)->state == REQUEST_SENT)
+			return true;
+	}
+	return false;
+}
+
+/* An engine that has ended while we were idle is nobody's death. */
+static void
+drop_stale_connection(void)
+{
+	if (connection_is_open() && !any_in_flight() && connection_is_stale())
+		connection_close();
+}
+
+void
+engine_request_send(EngineRequest *request)
+{
+	/* An engine that has ended while we were idle is nobody's death. */
+	if (connection_is_open() && !any_in_flight() && connection_is_stale())
+		connection_close();
+	if (!connection_is_open())
+		connection_open();
+	send_new();
+}
+
+/* ------------------------------------------------------------------
+ *	Receiving
+ * ------------------------------------------------------------------
+ */
+
+/* What the engine says about the connection itself. */
+static void
+take_connection_error(const struct wire_frame *frame)
+{
+	struct wire_error error;
+	char	   *message;
+
+	if (wire_get_error(frame, &error) < 0)
+		engine_answer_broken();
+	message = pnstrdup(error.message.data, error.message.size);
+	hang_up();
+	engine_error_answer(error.status, message);
+}
+
+static void
+take_frame(const struct wire_frame *frame)
+{
+	dlist_iter	iter;
+
+	if (frame->type == WIRE_HELLO)
+		return;
+	if (frame->type == WIRE_ERROR && frame->request == 0)
+		take_connection_error(frame);
+	dlist_foreach(iter, &requests)
+	{
+		EngineRequest *request = dlist_container(EngineRequest, node, iter.cur);
+
+		if (request->id != frame->request || request->state != REQUEST_SENT)
+			continue;
+		buffer_append(&request->answer, frame->payload, frame->size);
+		if (request->answer.failed)
+			raise_no_memory();
+		request->answer_type = frame->type;
+		request->state = REQUEST_ANSWERED;
+		return;
+	}
+	/* else the answer to one that was cancelled meanwhile */
+}
+
+/* The connection is lost: what was in flight will be asked again. */
+static void
+take_end(ConnectionEnd end)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &requests)
+	{
+		EngineRequest *request = dlist_container(EngineRequest, node, iter.cur);
+
+		if (end == CONNECTION_DIED && request->state == REQUEST_SENT &&
+			--request->lives <= 0)
+			request->state = REQUEST_LOST;
+	}
+	hang_up();
+}
+
+static void
+pump(long timeout_ms)
+{
+	ConnectionEnd end = connection_wait(timeout_ms);
+	struct wire_frame frame;
+
+	while (connection_next_frame(&frame, &end))
+		take_frame(&frame);
+	if (end != CONNECTION_LIVES)
+		take_end(end);
+}
+
+/* ------------------------------------------------------------------
+ *	Waiting
+ * ------------------------------------------------------------------
+ */
+
+static void
+raise_lost(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IO_ERROR),
+			 errmsg("inference engine ended while it ran this request"),
+			 errhint("The server log tells why.")));
+}
+
+static void
+raise_too_long(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_QUERY_CANCELED),
+			 errmsg("canceling request to the inference engine due to dsr1.request_timeout")));
+}
+
+/* Milliseconds left of dsr1.request_timeout; -1 for ever. */
+static long
+time_left(TimestampTz began)
+{
+	long		left;
+
+	if (setting_request_timeout <= 0)
+		return -1;
+	left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+										   TimestampTzPlusMilliseconds(began, setting_request_timeout));
+	if (left <= 0)
+		raise_too_long();
+	return left;
+}
+
+static void
+wait_for_answer(EngineRequest *request)
+{
+	TimestampTz began = GetCurrentTimestamp();
+
+	while (request->state != REQUEST_ANSWERED)
+	{
+		if (request->state == REQUEST_LOST)
+			raise_lost();
+		if (request->state == REQUEST_NEW)
+		{
+			if (!connection_is_open())
+				connection_open();
+			send_new();
+		}
+		pump(time_left(began));
+	}
+}
+
+static void
+raise_error_answer(const EngineRequest *request)
+{
+	struct wire_frame frame = engine_request_answer(request);
+	struct wire_error error;
+
+	if (wire_get_error(&frame, &error) < 0)
+		engine_answer_broken();
+	engine_error_answer(error.status, pnstrdup(error.message.data, error.message.size));
+}
+
+void
+engine_request_wait(EngineRequest *request)
+{
+	PG_TRY();
+	{
+		wait_for_answer(request);
+		if (request->answer_type == WIRE_ERROR)
+			raise_error_answer(request);
+	}
+	PG_CATCH();
+	{
+		/* The memory context may live on for long, the work shall not. */
+		engine_request_free(request);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+bool
+engine_request_try(EngineRequest *request)
+{
+	request->lives = 1;
+	drop_stale_connection();
+	if (!connection_is_open() && !connection_try_open())
+		return false;
+	send_new();
+	while (request->state == REQUEST_SENT)
+		pump(-1);
+	return request->state == REQUEST_ANSWERED && request->answer_type != WIRE_ERROR;
+}
+
+void
+engine_answer_broken(void)
+{
+	hang_up();
+	ereport(ERROR,
+			(errcode(ERRCODE_PROTOCOL_VIOLATION),
+			 errmsg("inference engine sent a broken message")));
+}

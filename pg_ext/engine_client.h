@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * engine_client.h
+ *	  a backend's requests to the inference engine
+ *
+ * A backend has one connection and any number of requests on it:
+ *
+ *		request = engine_request_new();
+ *		wire_put_complete(&request->frame, request->id, ...);
+ *		engine_request_send(request);
+ *		engine_request_wait(request);
+ *		... request->answer ...
+ *		engine_request_free(request);
+ *
+ * A request lives in the memory context that it was made in, and is cancelled
+ * and freed with it; so an error in between needs no care.  When the engine
+ * dies, a request is sent again to the next one, once.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ENGINE_CLIENT_H
+#define ENGINE_CLIENT_H
+
+#include "lib/ilist.h"
+#include "utils/palloc.h"
+
+#include "wire/wire_message.h"
+
+typedef enum EngineRequestState
+{
+	REQUEST_NEW,				/* not on its way yet */
+	REQUEST_SENT,				/* on this connection */
+	REQUEST_ANSWERED,			/* the answer is there */
+	REQUEST_LOST				/* the engine died too often while it ran */
+} EngineRequestState;
+
+typedef struct EngineRequest
+{
+	dlist_node	node;			/* in the list of all, until freed */
+	uint64		id;
+	EngineRequestState state;
+	int			lives;			/* deaths of the engine that it survives */
+	struct buffer frame;		/* what was asked, kept to be asked again */
+	unsigned	answer_type;	/* of the frame that ended it, e.g. WIRE_DONE */
+	struct buffer answer;		/* the payload of that frame */
+	MemoryContextCallback callback;
+} EngineRequest;
+
+extern EngineRequest *engine_request_new(void);
+
+/*
+ * Connects if need be, waiting for the engine up to dsr1.start_timeout.  The
+ * frame must have been put whole.
+ */
+extern void engine_request_send(EngineRequest *request);
+
+/*
+ * Waits for the answer, and raises an error if it is one, or does not come.
+ * Interrupts are served meanwhile.  The request is cancelled in that case.
+ */
+extern void engine_request_wait(EngineRequest *request);
+
+/*
+ * Sends only if the engine is ready now, and waits for the answer of this one
+ * engine: false if there is none, or it ended meanwhile.
+ */
+extern bool engine_request_try(EngineRequest *request);
+
+/* The frame that answered, for wire_get_*(). */
+extern struct wire_frame engine_request_answer(const EngineRequest *request);
+
+extern void engine_request_free(EngineRequest *request);
+
+/* Raises the error that an answer makes no sense. */
+extern void engine_answer_broken(void) pg_attribute_noreturn();
+
+#endif							/* ENGINE_CLIENT_H */
