@@ -7,8 +7,6 @@
 #include "base/error.h"
 #include "serve/engine.h"
 
-#include <math.h>
-
 static void send(const struct request *r, dsr1_event *event)
 {
     event->request = r->id;
@@ -53,9 +51,7 @@ static void next_token(struct engine *e, struct request *r, float *logits)
 {
     int n_recent = r->n_tokens < REPEAT_WINDOW ? r->n_tokens : REPEAT_WINDOW;
     float logprob;
-    for (int i = 0; i < e->n_unused; i++)
-        logits[e->unused[i]] = -INFINITY;
-    int32_t token = sampler_choose(&r->sampler, e->kernels, logits, e->model->shape.n_vocab,
+    int32_t token = sampler_choose(&r->sampler, e->kernels, logits, e->n_choices,
                                    r->tokens + r->n_tokens - n_recent, n_recent,
                                    (uint64_t) (r->n_tokens - r->n_prompt), &e->work, &logprob);
     if (r->n_tokens == r->n_prompt)

@@ -59,18 +59,15 @@ static void fill_defaults(dsr1_engine_options *o, const struct model *model)
     }
 }
 
-static dsr1_status list_unused(struct engine *e, dsr1_error *err)
+static dsr1_status allocate_work(struct engine *e, dsr1_error *err)
 {
-    int n = e->model->shape.n_vocab;
-    e->unused = memory_array((size_t) n, sizeof *e->unused);
+    int n = e->model->shape.n_vocab, n_known = tokenizer_n_vocab(e->tokenizer);
+    e->n_choices = n < n_known ? n : n_known;
     e->work.values = memory_array((size_t) n, sizeof *e->work.values);
     e->work.ids = memory_array((size_t) n, sizeof *e->work.ids);
     e->running = memory_array((size_t) e->options.max_batch, sizeof *e->running);
-    if (!e->unused || !e->work.values || !e->work.ids || !e->running)
+    if (!e->work.values || !e->work.ids || !e->running)
         return error_nomem(err, "an engine");
-    for (int i = 0; i < n; i++)
-        if (i >= tokenizer_n_vocab(e->tokenizer) || tokenizer_is_unused(e->tokenizer, i))
-            e->unused[e->n_unused++] = i;
     return DSR1_OK;
 }
 
@@ -90,7 +87,7 @@ dsr1_status engine_open(const struct model *model, const struct tokenizer *token
                          .next_id = 1};
     pthread_mutex_init(&e->lock, NULL);
     struct kv_shape shape = model_kv_shape(model, kv_type(o.kv_type));
-    status = list_unused(e, err);
+    status = allocate_work(e, err);
     if (status == DSR1_OK)
         status = thread_pool_open(o.n_threads, &e->pool, err);
     if (status == DSR1_OK)
@@ -134,7 +131,6 @@ void engine_close(struct engine *e)
     kv_cache_close(&e->cache);
     thread_pool_close(e->pool);
     pthread_mutex_destroy(&e->lock);
-    free(e->unused);
     free(e->work.values);
     free(e->work.ids);
     free(e->running);

@@ -37,8 +37,7 @@ struct engine {
     struct prefix_tree tree;
     struct step step;
     dsr1_engine_options options;    /* with every default filled in */
-    int32_t *unused;                /* ids that must not be sampled */
-    int n_unused;
+    int n_choices;                  /* logits behind have no token in the vocabulary: never chosen */
     struct sampler_work work;
 
     pthread_mutex_t lock;
