@@ -97,7 +97,7 @@ static void read_record(const char *text, const char *key, double *numbers, int 
 /* Models over a mebibyte lie in the repository in parts. */
 static dsr1_status open_parts(const char *name, dsr1_model **model, dsr1_error *err)
 {
-    char path[] = "/tmp/dsr1-golden-XXXXXX", suffix[20];
+    char path[] = "/tmp/dsr1-golden-XXXXXX", suffix[32];
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     for (int part = 0;; part++) {
@@ -303,7 +303,7 @@ static size_t best(const float *row, size_t n)
     return at;
 }
 
-/* All rows must be close, but for n_exceptions in the largest difference and in the best token. */
+/* All rows must be close but for n_exceptions, and no more than as many best tokens differ. */
 static void assert_rows_agree(const struct golden *golden, const struct answer *answer, float tolerance,
                               double least_cosine, int n_exceptions)
 {
@@ -316,12 +316,12 @@ static void assert_rows_agree(const struct golden *golden, const struct answer *
         double c = cosine(answer->rows[r], expected, golden->n_vocab);
         worst = difference > worst ? difference : worst;
         worst_cosine = c < worst_cosine || isnan(c) ? c : worst_cosine;
-        n_far += !(difference <= tolerance);
+        n_far += !(difference <= tolerance && c >= least_cosine);
         n_other += best(answer->rows[r], golden->n_vocab) != best(expected, golden->n_vocab);
     }
-    if (n_far > n_exceptions || n_other > n_exceptions || !(worst_cosine >= least_cosine))
-        fail_msg("%d rows over %g (worst %g), %d other best tokens, least cosine %.7f", n_far, (double) tolerance,
-                 (double) worst, n_other, worst_cosine);
+    if (n_far > n_exceptions || n_other > n_exceptions)
+        fail_msg("%d rows beyond %g or cosine %g (worst %g and %.7f), %d other best tokens", n_far,
+                 (double) tolerance, least_cosine, (double) worst, worst_cosine, n_other);
 }
 
 static void assert_rows_are_close(const struct golden *golden, const struct answer *answer)
