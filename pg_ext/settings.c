@@ -91,6 +91,16 @@ define_engine_settings(void)
 				&setting_heartbeat_timeout, 60000, 0, PGC_SIGHUP);
 }
 
+/* An answer of no tokens is nobody's wish. */
+static bool
+check_max_tokens(int *value, void **extra, GucSource source)
+{
+	if (*value != 0)
+		return true;
+	GUC_check_errdetail("It must be positive, or -1 for no limit but the context.");
+	return false;
+}
+
 static void
 define_session_settings(void)
 {
@@ -98,7 +108,7 @@ define_session_settings(void)
 							"Longest answer where a call gives no max_tokens.",
 							"-1 means to the end of the context.",
 							&setting_max_tokens, 256, -1, INT_MAX,
-							PGC_USERSET, 0, NULL, NULL, NULL);
+							PGC_USERSET, 0, check_max_tokens, NULL, NULL);
 	define_time("dsr1.start_timeout",
 				"Longest wait for the inference engine to become ready.",
 				NULL, &setting_start_timeout, 60000, 0, PGC_USERSET);
