@@ -1,4 +1,5 @@
--- Who may set what, from when on, and within which limits
+-- Who may set what, from when on, and within which limits; a session knows them once it has used the library
+LOAD 'dsr1';
 SELECT name, context, vartype, unit, boot_val, min_val, max_val
   FROM pg_settings WHERE name LIKE 'dsr1.%' ORDER BY name;
 
