@@ -19,7 +19,8 @@ static const char *endless;
 static int find_an_endless_prompt(void **state)
 {
     (void) state;
-    static const char *const prompts[] = {"hello world", "The quick", "xyzzy", "abc", "Once", "foo", "bar", "A", "1 2 3"};
+    static const char *const prompts[] = {"hello world", "The quick", "xyzzy", "abc", "Once",
+                                          "foo",         "bar",       "A",     "1 2 3"};
     struct engine_process engine;
     engine_start(&engine, NULL);
     struct client client = client_open(&engine);
@@ -503,6 +504,28 @@ static void sigterm_says_goodbye(void **state)
     engine_clean(&engine);
 }
 
+/* No goodbye is due to a step: it is given up with the process. */
+static void sigterm_does_not_wait_for_a_long_step(void **state)
+{
+    (void) state;
+    static const char *const more[] = {"--context", "40000", "--chunk", "8192", "--threads", "1", NULL};
+    static char prompt[30000];
+    struct engine_process engine;
+    memset(prompt, 'x', sizeof prompt - 1);
+    engine_start(&engine, more);
+    struct client client = client_open(&engine);
+    struct wire_complete complete = raw_request(prompt, 1);
+    submit(&client, 1, &complete);
+    client_stats(&client);
+    kill(engine.pid, SIGTERM);
+    double began = clock_seconds();
+    client_expect(&client, WIRE_GOODBYE, 0);
+    assert_int_equal(engine_wait(&engine), 0);
+    assert_true(clock_seconds() - began < 3);
+    client_close(&client);
+    engine_clean(&engine);
+}
+
 static void signals_for_backends_do_not_end_an_engine_with_a_parent(void **state)
 {
     (void) state;
@@ -713,6 +736,7 @@ int main(void)
         cmocka_unit_test(another_protocol_is_answered_with_ours_and_turned_away),
         cmocka_unit_test(requests_come_behind_the_greeting_and_only_one_greeting),
         cmocka_unit_test(sigterm_says_goodbye),
+        cmocka_unit_test(sigterm_does_not_wait_for_a_long_step),
         cmocka_unit_test(signals_for_backends_do_not_end_an_engine_with_a_parent),
         cmocka_unit_test(the_end_of_the_parents_socket_ends_it),
         cmocka_unit_test(a_killed_parent_takes_it_along),
