@@ -172,7 +172,7 @@ engine_request_send(EngineRequest *request)
 	if (connection_is_open() && !any_in_flight() && connection_is_stale())
 		connection_close();
 	if (!connection_is_open())
-		connection_open();
+		connection_open(GetCurrentTimestamp());
 	send_new();
 }
 
@@ -290,15 +290,20 @@ static void
 wait_for_answer(EngineRequest *request)
 {
 	TimestampTz began = GetCurrentTimestamp();
+	TimestampTz lost = 0;		/* since when there is no engine; 0: there is */
 
 	while (request->state != REQUEST_ANSWERED)
 	{
+		if (connection_is_greeted())
+			lost = 0;
+		else if (lost == 0)
+			lost = GetCurrentTimestamp();
 		if (request->state == REQUEST_LOST)
 			raise_lost();
 		if (request->state == REQUEST_NEW)
 		{
 			if (!connection_is_open())
-				connection_open();
+				connection_open(lost);
 			send_new();
 		}
 		pump(time_left(began));

@@ -29,6 +29,7 @@
 
 static pgsocket sock = PGINVALID_SOCKET;
 static Oid	greeted_as = InvalidOid;	/* the role that the engine knows us by */
+static bool greeted = false;	/* and it has greeted us */
 static struct wire_reader reader;
 static struct buffer out;
 static size_t sent = 0;			/* bytes of out */
@@ -39,12 +40,19 @@ connection_is_open(void)
 	return sock != PGINVALID_SOCKET;
 }
 
+bool
+connection_is_greeted(void)
+{
+	return greeted;
+}
+
 void
 connection_close(void)
 {
 	if (sock != PGINVALID_SOCKET)
 		close(sock);
 	sock = PGINVALID_SOCKET;
+	greeted = false;
 	wire_reader_free(&reader);
 	buffer_free(&out);
 	sent = 0;
@@ -141,9 +149,8 @@ connection_try_open(void)
 }
 
 void
-connection_open(void)
+connection_open(TimestampTz since)
 {
-	TimestampTz began = GetCurrentTimestamp();
 	TimestampTz launched_at = 0;
 	bool		no_slot = false;
 	State		state;
@@ -158,7 +165,7 @@ connection_open(void)
 			engine_error_failed(&state);
 		if (state.phase == STATE_STOPPED)
 			launch_supervisor(&launched_at, &no_slot);
-		if (TimestampDifferenceExceeds(began, GetCurrentTimestamp(), setting_start_timeout))
+		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_start_timeout))
 			raise_not_ready(&state, no_slot);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 POLL_INTERVAL, compat_wait_event("Dsr1EngineStart"));
@@ -245,6 +252,15 @@ connection_next_frame(struct wire_frame *frame, ConnectionEnd *end)
 
 	if (got < 0)
 		*end = CONNECTION_DIED; /* not the stream of an engine in good health */
+	if (got > 0 && frame->type == WIRE_HELLO)
+		greeted = true;
+
+	/*
+	 * The socket of an engine that is being killed takes connections for a
+	 * moment longer.
+	 */
+	if (got <= 0 && *end == CONNECTION_DIED && !greeted)
+		*end = CONNECTION_LEFT;
 	if (got > 0 && frame->type == WIRE_GOODBYE)
 	{
 		*end = CONNECTION_LEFT;

@@ -10,22 +10,29 @@
 #ifndef ENGINE_CONNECTION_H
 #define ENGINE_CONNECTION_H
 
+#include "datatype/timestamp.h"
+
 #include "wire/wire_message.h"
 
 typedef enum ConnectionEnd
 {
 	CONNECTION_LIVES,
 	CONNECTION_DIED,			/* the engine ended unexpectedly */
-	CONNECTION_LEFT				/* it said goodbye */
+	CONNECTION_LEFT				/* it said goodbye, or never hello: what was
+								 * asked has done it no harm */
 } ConnectionEnd;
 
 extern bool connection_is_open(void);
 
+/* Has the engine greeted on this connection? */
+extern bool connection_is_greeted(void);
+
 /*
  * Opens the connection and greets.  Starts the supervisor if there is none,
- * and waits for the engine up to dsr1.start_timeout; raises an error then.
+ * and waits for the engine up to dsr1.start_timeout, counted from since; raises
+ * an error then.
  */
-extern void connection_open(void);
+extern void connection_open(TimestampTz since);
 
 /* Opens it only if the engine is ready now. */
 extern bool connection_try_open(void);

@@ -88,7 +88,7 @@ define_engine_settings(void)
 	define_time("dsr1.heartbeat_timeout",
 				"Time without a sign of life after which the engine is killed.",
 				"Zero turns this off.",
-				&setting_heartbeat_timeout, 60000, 0, PGC_SIGHUP);
+				&setting_heartbeat_timeout, 10000, 0, PGC_SIGHUP);
 }
 
 /* An answer of no tokens is nobody's wish. */

@@ -245,6 +245,7 @@ describe_end(int status, char *text, size_t size)
 /*
  * The first restart is immediate, for somebody may wait for an answer; the
  * following ones come after 1, 2, 4 ... seconds until one has run for a while.
+ * An engine that gave a reason not to start has the same reason a moment later.
  */
 static void
 plan_restart(Supervisor *supervisor)
@@ -257,6 +258,8 @@ plan_restart(Supervisor *supervisor)
 		supervisor->quick_deaths = 0;
 	else
 		supervisor->quick_deaths++;
+	if (supervisor->said_failed)
+		supervisor->quick_deaths = Max(supervisor->quick_deaths, 2);
 	if (supervisor->quick_deaths > 1)
 		pause = Min(1000 << Min(supervisor->quick_deaths - 2, 10), LONGEST_PAUSE);
 	supervisor->next_start = TimestampTzPlusMilliseconds(now, pause);

@@ -1,0 +1,71 @@
+
+# Who is told to end does so in the midst of an answer, and its work is freed
+#
+# SPDX-License-Identifier: PostgreSQL
+use strict;
+use warnings;
+
+use Dsr1;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $node = new_cluster('cancel');
+my $forever = "SELECT dsr1_complete('Tell a story.', -1, temperature => 1, stop => '{no such text}')";
+wait_for_ready($node);
+
+sub freed
+{
+	return wait_until(sub { running_requests($node) == 0 }, 10);
+}
+
+my $others = "FROM pg_stat_activity WHERE query ~ 'Tell a story' AND pid <> pg_backend_pid()";
+
+my $asked = ask_later($node, $forever);
+wait_until(sub { running_requests($node) == 1 });
+is($node->safe_psql('postgres', "SELECT wait_event_type, state $others"), 'Extension|active', 'the wait can be seen');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) $others");
+like(answer_of($asked), qr/57014.*canceling statement due to user request/s, 'pg_cancel_backend works in mid-generation');
+ok(freed(), 'its work is freed');
+
+$asked = ask_later($node, $forever);
+wait_until(sub { running_requests($node) == 1 });
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) $others");
+like(answer_of($asked), qr/57P01/, 'pg_terminate_backend does');
+ok(freed(), 'its work is freed');
+
+$asked = ask_later($node, $forever, 'statement_timeout=200');
+like(answer_of($asked), qr/57014.*statement timeout/s, 'statement_timeout does');
+ok(freed(), 'its work is freed');
+
+# A client that is gone is noticed when the backend looks
+$asked = ask_later($node, $forever, 'client_connection_check_interval=100');
+wait_until(sub { running_requests($node) == 1 });
+$asked->{run}->kill_kill;
+ok(freed(), 'the work of a client that was killed is freed');
+
+# Two sessions: neither waits for the other to finish
+my $long = ask_later($node, $forever);
+wait_until(sub { running_requests($node) == 1 });
+my $began = time();
+like($node->safe_psql('postgres', "SELECT dsr1_complete('The capital of France is', 4, raw => true)"),
+	qr/Paris/, 'a short question is answered beside a long one');
+is(running_requests($node), 1, 'which is running still');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) $others");
+answer_of($long);
+
+# A cancelled request leaves nothing behind in its session
+my $session = $node->background_psql('postgres', on_error_stop => 0);
+for my $round (1 .. 20)
+{
+	$session->query("SET statement_timeout = 20");
+	$session->query($forever);
+	$session->query("RESET statement_timeout");
+}
+is($session->query("SELECT dsr1_complete('The capital of France is', 1, raw => true)"),
+	' Paris', 'after 20 timeouts a session gets its own answer');
+$session->quit;
+ok(freed(), 'and nothing else is running');
+
+no_crash_recovery($node);
+$node->stop;
+done_testing();

@@ -1,0 +1,120 @@
+
+# What the tests of dsr1 share: a cluster with the extension, its engine, questions that take a while
+#
+# SPDX-License-Identifier: PostgreSQL
+package Dsr1;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+our @EXPORT = qw(new_cluster engine_pid wait_for_ready ask_later answer_of
+  long_question wait_until process_ended no_crash_recovery running_requests);
+
+# A started cluster with the extension in database postgres.  Options: preload, conf.
+sub new_cluster
+{
+	my ($name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(%{ $options{init} // {} });
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'dsr1'")
+	  if $options{preload} // 1;
+	$node->append_conf('postgresql.conf', $options{conf}) if $options{conf};
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION dsr1');
+	return $node;
+}
+
+# Calls a function until it returns true, for at most so many seconds.
+sub wait_until
+{
+	my ($function, $seconds) = @_;
+	my $end = time() + ($seconds // 30);
+
+	while (1)
+	{
+		my $value = $function->();
+		return $value if $value;
+		return undef if time() > $end;
+		usleep(20_000);
+	}
+}
+
+sub engine_pid
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', 'SELECT pid FROM dsr1_stat_engine');
+}
+
+sub wait_for_ready
+{
+	my ($node) = @_;
+	return $node->poll_query_until('postgres', "SELECT state = 'ready' FROM dsr1_stat_engine");
+}
+
+sub running_requests
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', 'SELECT batch_now + queue FROM dsr1_stat_engine');
+}
+
+# An answer of $tokens tokens, which is another for each seed.
+sub long_question
+{
+	my ($seed, $tokens) = @_;
+	return "SELECT md5(dsr1_complete('Once upon a time', $tokens, temperature => 1, seed => $seed, raw => true))";
+}
+
+# Starts a session that asks, and returns at once.
+sub ask_later
+{
+	my ($node, $query, @settings) = @_;
+	my $asked = { out => '', err => '' };
+
+	local $ENV{PGOPTIONS} = join ' ', map { "-c $_" } @settings;
+	$asked->{run} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-d', $node->connstr('postgres'), '-c', $query ],
+		'<', \undef, '>', \$asked->{out}, '2>', \$asked->{err});
+	return $asked;
+}
+
+# Waits for its end; its output without the last newline, or what went wrong.
+sub answer_of
+{
+	my ($asked) = @_;
+
+	$asked->{run}->finish;
+	chomp(my $out = $asked->{out});
+	return $out ne '' ? $out : $asked->{err};
+}
+
+# Has the process ended (or been replaced by the kernel's record of its end)?
+sub process_ended
+{
+	my ($pid, $seconds) = @_;
+
+	return wait_until(
+		sub {
+			return 1 if !-e "/proc/$pid/stat";
+			return slurp_file("/proc/$pid/stat") =~ /\) Z /;
+		},
+		$seconds);
+}
+
+sub no_crash_recovery
+{
+	my ($node) = @_;
+	my $log = slurp_file($node->logfile);
+
+	unlike($log, qr/terminating any other active server processes|reinitializing/,
+		'no crash recovery: ' . $node->name);
+}
+
+1;
