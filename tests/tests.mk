@@ -10,6 +10,9 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libdsr1.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka -ljansson
 
+# Tests the program, not the library.
+$(B)/tests/unit/test_engine_process: | $(B)/bin/dsr1-engine
+
 tests-built: $(UNIT_BIN)
 
 check: tests-built ## unit and kernel tests only

@@ -96,7 +96,7 @@ int tool_template(int argc, char **argv)
     if (status == DSR1_OK)
         status = tool_read(NULL, &input, &err);
     if (status == DSR1_OK) {
-        root = json_loadb(input.data ? input.data : "", input.size, JSON_ALLOW_NUL, &where);
+        root = json_loadb(input.data ? input.data : "", input.size, JSON_ALLOW_NUL | JSON_DECODE_ANY, &where);
         if (!root)
             status = error_set(&err, DSR1_ERR_FORMAT, "standard input, line %d: %s", where.line, where.text);
     }
