@@ -157,7 +157,7 @@ int check_place(const struct settings *settings, const char *place)
         return 2;
     }
     struct documents documents = {0};
-    struct document *document;
+    struct document *document = NULL;
     dsr1_error err = {0};
     dsr1_status status = read_document(file, &documents, &document, &err);
     if (status == DSR1_OK)

@@ -285,7 +285,7 @@ typedef struct dsr1_engine_stats {
     int n_running, n_queued;
     size_t kv_used, kv_size;                 /* bytes */
     uint64_t n_requests, n_finished, n_cancelled, n_failed;
-    uint64_t prompt_tokens, cached_tokens, completion_tokens;
+    uint64_t prompt_tokens, cached_tokens, completion_tokens;   /* cached ones count as prompt, too */
     uint64_t n_steps, n_step_rows;           /* mean batch = n_step_rows / n_steps */
     double prefill_s, decode_s;              /* time spent in steps, split by rows */
 } dsr1_engine_stats;

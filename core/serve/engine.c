@@ -249,6 +249,7 @@ static void admit(struct engine *e)
             return;
         r->n_cached = r->n_computed = cached;
         e->stats.cached_tokens += (uint64_t) cached;
+        e->stats.prompt_tokens += (uint64_t) cached;
         e->queue = r->next;
         r->next = NULL;
         e->n_queued--;
