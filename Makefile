@@ -29,6 +29,8 @@ include core/core.mk
 include lsp_bridge/lsp_bridge.mk
 include pg_ext/pg_ext.mk
 include tests/tests.mk
+include tests/fuzz/fuzz.mk
+include bench/bench.mk
 
 all: $(ALL_TARGETS) ## build everything
 

@@ -6,9 +6,11 @@ CORE_OBJ    := $(CORE_SRC:%.c=$(B)/obj/%.o)
 TOOLS_SRC   := $(wildcard core/tools/*.c)
 DAEMON_SRC  := $(wildcard core/daemon/*.c)
 
-# Kernels end in their CPU; only they may use its instructions.
-AVX2_FLAGS   := -O3 -mavx2 -mfma -mf16c -mprefer-vector-width=256
-AVX512_FLAGS := -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c \
+# Kernels end in their CPU; only they may use its instructions. Sanitizers take minutes over them
+# beyond -O1; parsers are what is fuzzed, so that there they go without.
+KERNEL_OPT   := $(if $(SAN),-O1,-O3) $(if $(findstring fuzzer,$(SAN)),-fno-sanitize=all)
+AVX2_FLAGS   := $(KERNEL_OPT) -mavx2 -mfma -mf16c -mprefer-vector-width=256
+AVX512_FLAGS := $(KERNEL_OPT) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c \
                 -mprefer-vector-width=512
 
 $(B)/obj/%_avx2.o: CFLAGS_CPU := $(AVX2_FLAGS)

@@ -1,4 +1,4 @@
-# Unit and kernel tests: one program a file, linked with the core and cmocka. Fuzz targets need clang.
+# Unit and kernel tests: one program a file, linked with the core and cmocka.
 
 UNIT_SRC := $(wildcard tests/unit/test_*.c tests/kernel/test_*.c)
 UNIT_BIN := $(UNIT_SRC:tests/%.c=$(B)/tests/%)
@@ -23,6 +23,9 @@ check-asan: ## unit tests under AddressSanitizer and UBSan
 
 check-tsan: ## unit tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory -j2 B=build-tsan SAN="-fsanitize=thread" check
+
+installcheck: all ## install the extension, test it in private servers
+	@scripts/pg-test
 
 .PHONY: tests-built check-asan check-tsan
 .PRECIOUS: $(B)/obj/%.o

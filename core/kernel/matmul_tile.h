@@ -32,6 +32,7 @@
 #ifndef AHEAD
 #define AHEAD 8192
 #define ONE 0
+#define HINT _MM_HINT_T1
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
@@ -377,8 +378,8 @@ INLINE void add_chunk(const enum tensor_type type, const int blocks, const int l
     struct scales s;
     load_scales(type, chunk, &s);
     for (int first = 0; first < n_blocks; first += unrolled) {
-        for (int i = 0; n > ONE && i < lines * unrolled / blocks; i++, ahead += PANEL_LINE)
-            _mm_prefetch(ahead, _MM_HINT_T1);
+        for (int i = 0; n > ONE && i < (lines * unrolled + blocks - 1) / blocks; i++, ahead += PANEL_LINE)
+            _mm_prefetch(ahead, HINT);
 #pragma GCC unroll 4
         for (int i = 0; i < unrolled; i++) {
             ints w[8];
