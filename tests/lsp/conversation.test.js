@@ -13,7 +13,7 @@ const {InlineCompletionRequest, CompletionRequest, InsertTextMode, CompletionIte
 const {withEditor, Editor, pause, model, inlineClient, random, program} = require("./client");
 const {spawnSync} = require("node:child_process");
 
-const uri = "file:///work/math.py";
+const uri = "file:///project/math.py";
 const text = "def add(a, b):\n    return a + b\n\n\ndef subtract(a, b):\n    return ";
 const end = {line: 5, character: 11};
 
