@@ -22,6 +22,7 @@ static const struct {
     {"logits", tool_logits, "evaluate token ids and write the logits"},
     {"perplexity", tool_perplexity, "how well a model predicts a text"},
     {"bench", tool_bench, "prompt and generation speed"},
+    {"quantize", tool_quantize, "a model file with smaller weights"},
 };
 
 enum { N_TOOLS = sizeof tools / sizeof *tools };

@@ -23,6 +23,7 @@ int tool_template(int argc, char **argv);
 int tool_logits(int argc, char **argv);
 int tool_perplexity(int argc, char **argv);
 int tool_bench(int argc, char **argv);
+int tool_quantize(int argc, char **argv);
 
 /* ------------------------------------------------------------------ */
 /* Failing (tool.c)                                                    */

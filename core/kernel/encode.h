@@ -1,0 +1,21 @@
+/*
+ * encode.h - floats to blocks of a weight format
+ *
+ * The way back is dequantize.c. Formats leave open how to choose scales; here each
+ * block takes the one with the least weighted squared error among some candidates
+ * around the obvious one.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef KERNEL_ENCODE_H
+#define KERNEL_ENCODE_H
+
+#include "base/tensor_type.h"
+
+/* Can encode_row write this type? F32, F16, BF16, Q8_0, Q4_0, Q5_0, Q4_K and Q6_K. */
+bool encode_knows(enum tensor_type type);
+
+/* n floats, finite and a multiple of the type's block, to tensor_type_row(type, n) bytes. */
+void encode_row(enum tensor_type type, const float *x, int n, void *out);
+
+#endif

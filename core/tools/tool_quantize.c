@@ -1,0 +1,301 @@
+/*
+ * tool_quantize.c - dsr1 quantize: a model file with smaller weights
+ *
+ * Matrices are encoded, vectors and routers stay as they are. A recipe gives most
+ * matrices one type and those that matter more a better one; a matrix whose rows
+ * are no whole blocks of its type gets the next larger one with blocks of 32.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "tools/tool.h"
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/size.h"
+#include "base/thread_pool.h"
+#include "gguf/gguf_write.h"
+#include "kernel/encode.h"
+#include "kernel/kernel.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { CHUNK_VALUES = 4 << 20 };
+
+/* file_type as in general.file_type. */
+static const struct recipe {
+    const char *name;
+    enum tensor_type type, output, important;
+    int file_type;
+} recipes[] = {
+    {"f32", TENSOR_F32, TENSOR_F32, TENSOR_F32, 0},
+    {"f16", TENSOR_F16, TENSOR_F16, TENSOR_F16, 1},
+    {"bf16", TENSOR_BF16, TENSOR_BF16, TENSOR_BF16, 32},
+    {"q8_0", TENSOR_Q8_0, TENSOR_Q8_0, TENSOR_Q8_0, 7},
+    {"q6_k", TENSOR_Q6_K, TENSOR_Q6_K, TENSOR_Q6_K, 18},
+    {"q4_k_m", TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_Q6_K, 15},
+    {"q4_k", TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_Q4_K, 14},
+    {"q4_0", TENSOR_Q4_0, TENSOR_Q6_K, TENSOR_Q4_0, 2},
+};
+
+struct job {
+    const char *from, *to;
+    const struct recipe *recipe;
+    bool again, json;
+    int threads, n_layers;
+    bool tied;                  /* the embedding is the output matrix, too */
+    struct gguf *gguf;
+    struct gguf_writer *writer;
+    struct thread_pool *pool;
+    /* the rows at hand */
+    const struct gguf_tensor *tensor;
+    enum tensor_type type;
+    const uint8_t *source;
+    uint8_t *target;
+    int n_rows;
+    float *values;              /* one row for each thread */
+    _Atomic bool broken;
+    size_t size_before, size_after;
+};
+
+/* ------------------------------------------------------------------ */
+/* Which tensor gets which type                                        */
+/* ------------------------------------------------------------------ */
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* The first and last eighth of the layers, and every third between. */
+static bool layer_matters(const struct job *job, const char *name)
+{
+    int layer = 0, n = job->n_layers;
+    if (sscanf(name, "blk.%d.", &layer) != 1)
+        return false;
+    return layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2;
+}
+
+static bool is_important(const struct job *job, const char *name)
+{
+    bool kind = strstr(name, ".attn_v.") || strstr(name, ".ffn_down.") || strstr(name, ".ffn_down_exps.") ||
+                strstr(name, ".ffn_down_shexp.");
+    return kind && layer_matters(job, name);
+}
+
+static enum tensor_type with_whole_blocks(enum tensor_type type, int64_t n)
+{
+    if (n % tensor_type_block(type) == 0)
+        return type;
+    type = type == TENSOR_Q4_K ? TENSOR_Q5_0 : TENSOR_Q8_0;
+    return n % tensor_type_block(type) == 0 ? type : TENSOR_F16;
+}
+
+static enum tensor_type type_for(const struct job *job, const struct gguf_tensor *t)
+{
+    bool is_matrix = t->n_dims >= 2 && ends_with(t->name, ".weight") && !strstr(t->name, "norm") &&
+                     !strstr(t->name, "ffn_gate_inp");
+    if (!is_matrix)
+        return t->type;
+    enum tensor_type type = job->recipe->type;
+    if (strcmp(t->name, "output.weight") == 0 || (job->tied && strcmp(t->name, "token_embd.weight") == 0))
+        type = job->recipe->output;
+    else if (is_important(job, t->name))
+        type = job->recipe->important;
+    return with_whole_blocks(type, t->ne[0]);
+}
+
+static bool is_plain(enum tensor_type type)
+{
+    return type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16;
+}
+
+/* ------------------------------------------------------------------ */
+/* Encoding                                                            */
+/* ------------------------------------------------------------------ */
+
+/* Rows of the chunk, dealt out to the threads. */
+static void encode_rows(void *context, int thread, int n_threads)
+{
+    struct job *job = context;
+    int n = (int) job->tensor->ne[0];
+    size_t row_from = tensor_type_row(job->tensor->type, (size_t) n), row_to = tensor_type_row(job->type, (size_t) n);
+    float *values = job->values + (size_t) thread * (size_t) n;
+    for (int r = thread; r < job->n_rows; r += n_threads) {
+        dequantize_row(job->tensor->type, job->source + (size_t) r * row_from, n, values);
+        for (int i = 0; i < n; i++)
+            if (!isfinite(values[i]))
+                job->broken = true;
+        if (!job->broken)
+            encode_row(job->type, values, n, job->target + (size_t) r * row_to);
+    }
+}
+
+static dsr1_status encode_tensor(struct job *job, dsr1_error *err)
+{
+    const struct gguf_tensor *t = job->tensor;
+    size_t n = (size_t) t->ne[0], rows = (size_t) (t->ne[1] * t->ne[2] * t->ne[3]);
+    size_t row_from = tensor_type_row(t->type, n), row_to = tensor_type_row(job->type, n);
+    size_t step = n < CHUNK_VALUES ? CHUNK_VALUES / n : 1, bytes;
+    dsr1_status status = DSR1_OK;
+    job->values = memory_array(n * (size_t) thread_pool_size(job->pool), sizeof *job->values);
+    job->target = size_mul(step, row_to, &bytes) ? malloc(bytes) : NULL;
+    if (!job->values || !job->target)
+        status = error_nomem(err, t->name);
+    for (size_t r = 0; r < rows && status == DSR1_OK; r += step) {
+        job->n_rows = (int) (rows - r < step ? rows - r : step);
+        job->source = t->data + r * row_from;
+        thread_pool_run(job->pool, encode_rows, job);
+        if (job->broken)
+            status = error_set(err, DSR1_ERR_FORMAT, "%s: tensor %s has weights that are no finite numbers", job->from,
+                               t->name);
+        else
+            gguf_write_data(job->writer, job->target, (size_t) job->n_rows * row_to);
+    }
+    free(job->values);
+    free(job->target);
+    return status;
+}
+
+/* ------------------------------------------------------------------ */
+/* The file                                                            */
+/* ------------------------------------------------------------------ */
+
+static bool is_rewritten(struct gguf_string key, void *user)
+{
+    (void) user;
+    static const char *const keys[] = {"general.file_type", "general.quantization_version"};
+    for (int i = 0; i < 2; i++)
+        if (key.size == strlen(keys[i]) && memcmp(key.bytes, keys[i], key.size) == 0)
+            return true;
+    return false;
+}
+
+static dsr1_status read_layout(struct job *job, dsr1_error *err)
+{
+    struct gguf_string architecture = {"", 0};
+    char key[160];
+    int64_t n = 0;
+    dsr1_status status = gguf_get_string(job->gguf, "general.architecture", &architecture, err);
+    if (status == DSR1_OK) {
+        snprintf(key, sizeof key, "%.*s.block_count", architecture.size < 100 ? (int) architecture.size : 100,
+                 architecture.bytes);
+        status = gguf_get_int(job->gguf, key, &n, err);
+    }
+    job->n_layers = n > 0 && n < INT32_MAX / 8 ? (int) n : 0;
+    job->tied = !gguf_find_tensor(job->gguf, "output.weight");
+    for (size_t i = 0; i < gguf_n_tensors(job->gguf) && status == DSR1_OK; i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(job->gguf, i);
+        if (type_for(job, t) != t->type && !is_plain(t->type) && !job->again)
+            status = error_set(err, DSR1_ERR_ARGUMENT, "tensor %s is %s already: that loses twice (--again does it)",
+                               t->name, tensor_type_name(t->type));
+    }
+    return status;
+}
+
+static void write_head(struct job *job)
+{
+    gguf_write_copy_all(job->writer, job->gguf, is_rewritten, NULL);
+    gguf_write_int(job->writer, "general.file_type", GGUF_U32, job->recipe->file_type);
+    gguf_write_int(job->writer, "general.quantization_version", GGUF_U32, 2);
+    for (size_t i = 0; i < gguf_n_tensors(job->gguf); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(job->gguf, i);
+        gguf_write_tensor(job->writer, t->name, type_for(job, t), t->n_dims, t->ne);
+    }
+}
+
+static dsr1_status write_tensors(struct job *job, dsr1_error *err)
+{
+    dsr1_status status = DSR1_OK;
+    size_t n = gguf_n_tensors(job->gguf);
+    for (size_t i = 0; i < n && status == DSR1_OK; i++) {
+        const struct gguf_tensor *t = job->tensor = gguf_tensor_at(job->gguf, i);
+        job->type = type_for(job, t);
+        tool_progress("%zu of %zu tensors, %s", i + 1, n, t->name);
+        if (job->type == t->type)
+            gguf_write_data(job->writer, t->data, t->size);
+        else
+            status = encode_tensor(job, err);
+        job->size_before += t->size;
+        job->size_after += t->size / tensor_type_row(t->type, (size_t) t->ne[0]) *
+                           tensor_type_row(job->type, (size_t) t->ne[0]);
+    }
+    tool_progress_end();
+    return status;
+}
+
+static dsr1_status report(const struct job *job, dsr1_error *err)
+{
+    double mib = 1 << 20;
+    if (job->json)
+        return tool_print_json(json_pack("{s:s, s:s, s:s, s:I, s:I}", "from", job->from, "to", job->to, "type",
+                                         job->recipe->name, "bytes_before", (json_int_t) job->size_before,
+                                         "bytes_after", (json_int_t) job->size_after), err);
+    printf("%s: %s, %.1f MiB of weights (before %.1f)\n", job->to, job->recipe->name, (double) job->size_after / mib,
+           (double) job->size_before / mib);
+    return tool_flush(err);
+}
+
+static dsr1_status run(struct job *job, dsr1_error *err)
+{
+    dsr1_status status = gguf_open(job->from, &job->gguf, err);
+    if (status == DSR1_OK)
+        status = read_layout(job, err);
+    if (status == DSR1_OK)
+        status = thread_pool_open(job->threads ? job->threads : cpu_count(), &job->pool, err);
+    if (status == DSR1_OK)
+        status = gguf_write_open(job->to, &job->writer, err);
+    if (status == DSR1_OK) {
+        write_head(job);
+        status = write_tensors(job, err);
+        if (status == DSR1_OK)
+            status = gguf_write_commit(job->writer, err);
+        else
+            gguf_write_abort(job->writer);
+    }
+    if (status == DSR1_OK)
+        status = report(job, err);
+    thread_pool_close(job->pool);
+    gguf_close(job->gguf);
+    return status;
+}
+
+static const struct recipe *find_recipe(const char *name)
+{
+    for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
+        if (strcasecmp(name, recipes[i].name) == 0)
+            return &recipes[i];
+    return NULL;
+}
+
+int tool_quantize(int argc, char **argv)
+{
+    struct job job = {0};
+    const struct option_row rows[] = {
+        {0, "again", OPTION_FLAG, &job.again, NULL, "quantise weights that are quantised already", 0, 0},
+        {'t', "threads", OPTION_INT, &job.threads, "N", "threads (default: the cores of this process)", 1, 1024},
+        {0, "json", OPTION_FLAG, &job.json, NULL, "print one JSON object", 0, 0},
+        {0},
+    };
+    const struct command_line line = {
+        "dsr1 quantize", "IN OUT TYPE",
+        "Writes a model file with smaller weights. TYPE is f32, f16, bf16, q8_0, q6_k, q4_k_m\n"
+        "(Q4_K, and Q6_K for what matters more), q4_k or q4_0.", rows, 3};
+    int first, go = options_parse(&line, argc, argv, &first);
+    if (go != OPTIONS_GO)
+        return go;
+    if (argc - first != 3)
+        return options_wrong(&line, "IN, OUT and TYPE are wanted");
+    job.from = argv[first];
+    job.to = argv[first + 1];
+    job.recipe = find_recipe(argv[first + 2]);
+    if (!job.recipe)
+        return options_wrong(&line, "no type %s", argv[first + 2]);
+    dsr1_error err = {0};
+    return run(&job, &err) == DSR1_OK ? 0 : tool_fail("quantize", &err);
+}
