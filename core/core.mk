@@ -1,6 +1,6 @@
 # The inference core: build/libdsr1.a and .so, and the programs dsr1 and dsr1-engine.
 
-CORE_DIRS   := base gguf kernel kv wire text model serve api train
+CORE_DIRS   := base gguf kernel kv wire text model serve api
 CORE_SRC    := $(foreach d,$(CORE_DIRS),$(wildcard core/$(d)/*.c))
 CORE_OBJ    := $(CORE_SRC:%.c=$(B)/obj/%.o)
 TOOLS_SRC   := $(wildcard core/tools/*.c)
@@ -30,15 +30,17 @@ $(B)/libdsr1.so: $(CORE_OBJ)
 	@echo "  LD    $@"
 	@$(CC) -shared $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
-$(B)/bin/dsr1: $(TOOLS_SRC:%.c=$(B)/obj/%.o) $(B)/libdsr1.a
+$(B)/bin/dsr1: $(TOOLS_SRC:%.c=$(B)/obj/%.o) $(B)/libdsr1_train.a $(B)/libdsr1.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -ljansson
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(TRAIN_LIBS)
 
 $(B)/bin/dsr1-engine: $(DAEMON_SRC:%.c=$(B)/obj/%.o) $(B)/libdsr1.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+include core/train/train.mk
 
 ALL_TARGETS += $(B)/bin/dsr1 $(B)/bin/dsr1-engine
 -include $(CORE_OBJ:.o=.d) $(TOOLS_SRC:%.c=$(B)/obj/%.d) $(DAEMON_SRC:%.c=$(B)/obj/%.d)
