@@ -15,19 +15,12 @@
 
 enum { COLUMNS = 32, PAIR = 2 * PANEL_ROWS };
 
-/* What a group reads and where its hidden rows lie. */
-struct group_io {
-    const void *const *input;
-    struct act *hidden;
-    int first;
-};
-
-static struct group_io group_io(struct step *s, const struct expert_group *g)
+/* The rows of a group, in the form that w reads: gate and up may differ. */
+static const void *const *group_input(struct step *s, const struct expert_group *g, const struct weight *w)
 {
     if (g->hidden != &s->moe.hidden)
-        return (struct group_io){act_input(&s->h, &g->ffn->gate, 0), g->hidden, 0};
-    const void **input = weight_wants_q8(g->ffn->gate.type) ? s->moe.pair_input_q : s->moe.pair_input_f;
-    return (struct group_io){input + g->first, g->hidden, g->first};
+        return act_input(&s->h, w, 0);
+    return (weight_wants_q8(w->type) ? s->moe.pair_input_q : s->moe.pair_input_f) + g->first;
 }
 
 static void activate(struct step *s, const struct expert_group *g, float *gate, const float *up_in, int first, int n)
@@ -49,7 +42,8 @@ static void activate(struct step *s, const struct expert_group *g, float *gate, 
 static void hidden_block(struct worker *w, const struct expert_group *g, int pair)
 {
     struct step *s = w->step;
-    struct group_io io = group_io(s, g);
+    const void *const *gate_in = group_input(s, g, &g->ffn->gate), *const *up_in = group_input(s, g, &g->ffn->up);
+    int first_row = g->hidden == &s->moe.hidden ? g->first : 0;
     int n_ff = g->ffn->gate.n_out, first = pair * PAIR, n = n_ff - first < PAIR ? n_ff - first : PAIR;
     int panel = 2 * pair, end = panel + 2 < weight_panels(&g->ffn->gate) ? panel + 2 : weight_panels(&g->ffn->gate);
     float gate[COLUMNS][PAIR], up[COLUMNS][PAIR];
@@ -63,15 +57,15 @@ static void hidden_block(struct worker *w, const struct expert_group *g, int pai
             gate_rows[c] = gate[c] - first;
             up_rows[c] = up[c] - first;
         }
-        matmul_panels(s->kernels, &g->ffn->gate, g->mat, panel, end, io.input + c0, columns, gate_rows, unpack_gate);
-        matmul_panels(s->kernels, &g->ffn->up, g->mat, panel, end, io.input + c0, columns, up_rows, unpack_up);
+        matmul_panels(s->kernels, &g->ffn->gate, g->mat, panel, end, gate_in + c0, columns, gate_rows, unpack_gate);
+        matmul_panels(s->kernels, &g->ffn->up, g->mat, panel, end, up_in + c0, columns, up_rows, unpack_up);
         for (int c = 0; c < columns; c++) {
-            int row = io.first + c0 + c;
+            int row = first_row + c0 + c;
             activate(s, g, gate[c], up[c], first, n);
             if (quantize)
-                act_quantize(s->kernels, io.hidden, row, first, n, gate[c]);
+                act_quantize(s->kernels, g->hidden, row, first, n, gate[c]);
             else
-                memcpy(act_row(io.hidden, row) + first, gate[c], (size_t) n * sizeof(float));
+                memcpy(act_row(g->hidden, row) + first, gate[c], (size_t) n * sizeof(float));
         }
     }
     arena_reset(&w->scratch);

@@ -112,7 +112,7 @@ static void add_scratch(struct weight *w, void *user)
     *size = largest(*size, matmul_scratch_size(w));
 }
 
-/* What one thread needs at once: an attention item, or a feed-forward item and an unpacked panel. */
+/* What one thread needs at once: an attention item, or a feed-forward item and the panels of gate and up, unpacked. */
 static size_t scratch_size(const struct step *s)
 {
     const struct model_shape *m = &s->model->shape;
@@ -122,7 +122,7 @@ static size_t scratch_size(const struct step *s)
     size_t ffn = (size_t) s->max_rows * (4 * sizeof(float *) + 2 * PANEL_ROWS * 2 * sizeof(float)) +
                  (size_t) PRODUCT_PANELS * PANEL_ROWS * (size_t) s->max_rows * sizeof(float) + 4096;
     size_t product = (size_t) largest((size_t) s->max_rows * (size_t) m->n_heads, (size_t) s->max_logits) * sizeof(float *);
-    return largest(attention, ffn) + product + unpack + 8192;
+    return largest(attention, ffn) + product + 2 * unpack + 8192;
 }
 
 static void take_all(struct step *s, bool *failed)
@@ -144,11 +144,12 @@ static void take_all(struct step *s, bool *failed)
     take_act(s, &s->logits_in, s->max_logits, m->n_embd, failed);
     s->logits = take(s, (size_t) s->max_logits * (size_t) m->n_vocab, sizeof(float), failed);
     s->workers = take(s, (size_t) n_threads, sizeof *s->workers, failed);
+    size_t scratch = size_align(scratch_size(s), 4096);
+    char *block = take(s, (size_t) n_threads, scratch, failed);
     for (int t = 0; t < n_threads && !*failed; t++) {
-        struct worker *w = &s->workers[t];
-        *w = (struct worker){.step = s, .thread = t, .n_threads = n_threads};
-        w->scratch.size = scratch_size(s);
-        w->scratch.block = take(s, w->scratch.size, 1, failed);
+        s->workers[t] = (struct worker){.step = s, .thread = t, .n_threads = n_threads};
+        s->workers[t].scratch.size = scratch;
+        s->workers[t].scratch.block = block + (size_t) t * scratch;
     }
 }
 
