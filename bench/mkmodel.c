@@ -117,14 +117,21 @@ static int list_presets(void)
     return 0;
 }
 
-#define NUMBER(option, field, text) {0, option, OPTION_INT, &shape.field, "N", text, 0, 1 << 24}
-#define FLAG(option, field, text) {0, option, OPTION_INT, &shape.field, "0|1", text, 0, 1}
-#define REAL(option, field, text) {0, option, OPTION_FLOAT, &shape.field, "X", text, 0, 0}
+/* A shape that the plan can be made of; whether a model loads it is another question. */
+static bool is_possible(const struct mkmodel_shape *s)
+{
+    bool heads = s->heads > 0 && (s->head_k > 0 || s->embd >= s->heads);
+    bool mla = s->kv_lora == 0 || (s->head_k > s->rot && s->head_v > 0 && s->rot > 0);
+    bool experts = s->experts == 0 || (s->used > 0 && (s->ff_expert > 0 || s->ff >= s->used));
+    bool dense = s->ff > 0 || (s->experts > 0 && s->dense == 0);
+    return s->layers > 0 && s->layers + s->nextn <= 512 && s->embd > 0 && heads && mla && experts && dense;
+}
 
 int main(int argc, char **argv)
 {
     struct mkmodel_wishes wishes = {.type = "Q4_K_M"};
     const struct mkmodel_shape *preset = argc > 1 ? mkmodel_preset_find(argv[1]) : NULL;
+    const char *wrong;
     uint64_t seed = 1;
     int first;
     if (!preset && argc == 2 && strcmp(argv[1], "--help") == 0)
@@ -138,33 +145,6 @@ int main(int argc, char **argv)
         {'t', "type", OPTION_STRING, &wishes.type, "TYPE", "Q4_K_M, MXFP4_MOE, MIXED (all types) or one type", 0, 0},
         {0, "seed", OPTION_SEED, &seed, "N", "of the weights", 0, 0},
         {0, "tokenizer", OPTION_STRING, &wishes.tokenizer, "FILE", "take the tokenizer of this GGUF file", 0, 0},
-        NUMBER("layers", layers, "layers"), NUMBER("nextn", nextn, "multi-token-prediction blocks behind them"),
-        NUMBER("vocab", vocab, "tokens"), NUMBER("context", context, "context_length"),
-        NUMBER("embd", embd, "width of a row"), NUMBER("ff", ff, "width of a dense layer"),
-        NUMBER("heads", heads, "query heads"), NUMBER("kv-heads", kv_heads, "key and value heads"),
-        NUMBER("head-k", head_k, "size of a key head"), NUMBER("head-v", head_v, "size of a value head"),
-        NUMBER("rot", rot, "rotated values of a head"), NUMBER("q-lora", q_lora, "deepseek2: rank of queries"),
-        NUMBER("kv-lora", kv_lora, "deepseek2: rank of keys and values"),
-        FLAG("old-kv-b", old_kv_b, "deepseek2: one attn_kv_b and no *_mla keys"),
-        NUMBER("experts", experts, "experts"), NUMBER("used", used, "experts a token uses"),
-        NUMBER("ff-expert", ff_expert, "width of an expert"), NUMBER("shared", shared, "shared experts"),
-        NUMBER("ff-shared", ff_shared, "width of the shared expert"), NUMBER("dense", dense, "leading dense layers"),
-        NUMBER("groups", groups, "expert groups"), NUMBER("groups-used", groups_used, "groups a token uses"),
-        NUMBER("gating", gating, "1 softmax, 2 sigmoid"), FLAG("weights-norm", weights_norm, "weights sum to one"),
-        REAL("weights-scale", weights_scale, "factor of expert weights"),
-        FLAG("select-bias", select_bias, "exp_probs_b"), FLAG("qkv-bias", qkv_bias, "biases of q, k and v"),
-        FLAG("out-bias", out_bias, "bias of attn_output"), FLAG("ff-bias", ff_bias, "biases of the feed-forward part"),
-        FLAG("router-bias", router_bias, "bias of ffn_gate_inp"), FLAG("tied", tied, "no output.weight"),
-        FLAG("rope-factors", rope_factors, "rope_freqs.weight"), FLAG("fused-qkv", fused_qkv, "one attn_qkv"),
-        FLAG("fused-gate-up", fused_gate_up, "one ffn_gate_up_exps"), REAL("rope-base", rope_base, "rope.freq_base"),
-        {0, "rope-scaling", OPTION_STRING, &shape.rope_scaling, "KIND", "none, linear or yarn", 0, 0},
-        REAL("rope-factor", rope_factor, "rope.scaling.factor"),
-        NUMBER("rope-original", rope_original, "rope.scaling.original_context_length"),
-        REAL("attn-factor", attn_factor, "rope.scaling.attn_factor"),
-        REAL("log-multiplier", log_multiplier, "rope.scaling.yarn_log_multiplier"), REAL("eps", eps, "of the norms"),
-        NUMBER("window", window, "sliding window"), REAL("embedding-scale", embedding_scale, "granite"),
-        REAL("residual-scale", residual_scale, "granite"), REAL("attention-scale", attention_scale, "granite"),
-        REAL("logit-scale", logit_scale, "granite"),
         {0, "set", OPTION_STRINGS, &wishes.set, "KEY=TYPE:VALUE", "write a key so; TYPE u32, i32[], f32, str ..", 0, 0},
         {0, "unset", OPTION_STRINGS, &wishes.unset, "KEY", "leave a key out", 0, 0},
         {0, "without", OPTION_STRINGS, &wishes.without, "TENSOR", "leave a tensor out (name without blk.N.)", 0, 0},
@@ -173,11 +153,13 @@ int main(int argc, char **argv)
     const struct command_line line = {.command = "mkmodel PRESET", .synopsis = "[OPTIONS] OUT.gguf", .rows = rows,
                                       .about = "Writes a model file with random weights of a preset's shape.",
                                       .max_arguments = 1};
-    int status = options_parse(&line, argc - 1, argv + 1, &first);
-    if (status == OPTIONS_GO && first >= argc - 1)
+    int n = mkmodel_field_take(&shape, argc - 1, argv + 1, &wrong);
+    int status = wrong ? options_wrong(&line, "%s needs a number", wrong) : options_parse(&line, n, argv + 1, &first);
+    if (status == 0)
+        mkmodel_field_help();
+    if (status == OPTIONS_GO && first >= n)
         status = options_wrong(&line, "where to?");
-    if (status == OPTIONS_GO && (shape.layers < 1 || shape.embd < 1 || shape.heads < 1 || shape.head_k < shape.rot * (shape.kv_lora > 0) ||
-                                 (shape.experts > 0 && shape.used < 1)))
+    if (status == OPTIONS_GO && !is_possible(&shape))
         status = options_wrong(&line, "these sizes make no model");
     if (status != OPTIONS_GO)
         return status;

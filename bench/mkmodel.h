@@ -61,6 +61,13 @@ struct mkmodel_wishes {
 const struct mkmodel_shape *mkmodel_preset_find(const char *name);
 const struct mkmodel_shape *mkmodel_preset_at(size_t index);    /* NULL behind the last */
 
+/*
+ * Takes the options that are numbers of a shape out of argv, sets them and returns
+ * how many words are left; *wrong is the one that cannot be read, or NULL.
+ */
+int mkmodel_field_take(struct mkmodel_shape *shape, int argc, char **argv, const char **wrong);
+void mkmodel_field_help(void);
+
 /* All keys but the tokenizer's. DSR1_ERR_ARGUMENT for a --set that cannot be read. */
 dsr1_status mkmodel_keys_write(const struct mkmodel_shape *shape, const struct mkmodel_wishes *wishes,
                                struct gguf_writer *writer, dsr1_error *err);
