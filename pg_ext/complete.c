@@ -74,15 +74,9 @@ read_stop(struct wire_complete *complete, ArrayType *array)
 	complete->n_stop = n;
 }
 
-/* Options that need what the engine does not have. */
 static void
-refuse_unsupported(FunctionCallInfo fcinfo)
+refuse_adapter(FunctionCallInfo fcinfo)
 {
-	if (!PG_ARGISNULL(6) && PG_GETARG_BOOL(6))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the model does not reason before it answers"),
-				 errhint("Leave think out.")));
 	if (!PG_ARGISNULL(8))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -90,24 +84,43 @@ refuse_unsupported(FunctionCallInfo fcinfo)
 }
 
 static void
+add_turn(struct wire_prompt *prompt, const char *role, text *content)
+{
+	struct wire_turn *turn = &prompt->turns[prompt->n_turns++];
+
+	turn->role = wire_text(role);
+	turn->content = engine_text(content);
+}
+
+static void
+read_prompt(FunctionCallInfo fcinfo, struct wire_prompt *prompt)
+{
+	bool		raw = !PG_ARGISNULL(7) && PG_GETARG_BOOL(7);
+
+	if (raw && !PG_ARGISNULL(5))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a raw prompt has no system text"),
+				 errhint("Put it in front of the prompt.")));
+	prompt->kind = raw ? WIRE_PROMPT_RAW : WIRE_PROMPT_CHAT;
+	if (!PG_ARGISNULL(5))
+		add_turn(prompt, "system", PG_GETARG_TEXT_PP(5));
+	add_turn(prompt, raw ? "" : "user", PG_GETARG_TEXT_PP(0));
+	if (!PG_ARGISNULL(6))
+		prompt->think = PG_GETARG_BOOL(6) ? WIRE_THINK_ON : WIRE_THINK_OFF;
+}
+
+static void
 read_arguments(FunctionCallInfo fcinfo, struct wire_complete *complete)
 {
 	memset(complete, 0, sizeof(*complete));
-	complete->prompt = engine_text(PG_GETARG_TEXT_PP(0));
 	complete->max_tokens = check_max_tokens(PG_ARGISNULL(1) ? setting_max_tokens : PG_GETARG_INT32(1));
 	complete->temperature = PG_ARGISNULL(2) ? 0 : check_temperature(PG_GETARG_FLOAT8(2));
 	complete->seed = PG_ARGISNULL(3) ? 0 : (uint64) PG_GETARG_INT64(3);
 	if (!PG_ARGISNULL(4))
 		read_stop(complete, PG_GETARG_ARRAYTYPE_P(4));
-	complete->has_system = !PG_ARGISNULL(5);
-	complete->system = complete->has_system ? engine_text(PG_GETARG_TEXT_PP(5)) : wire_text("");
-	complete->raw = !PG_ARGISNULL(7) && PG_GETARG_BOOL(7);
-	if (complete->raw && complete->has_system)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a raw prompt has no system text"),
-				 errhint("Put it in front of the prompt.")));
-	refuse_unsupported(fcinfo);
+	read_prompt(fcinfo, &complete->prompt);
+	refuse_adapter(fcinfo);
 }
 
 /* ------------------------------------------------------------------
@@ -141,7 +154,7 @@ read_answer(const EngineRequest *request)
 				 errmsg("request to the inference engine was canceled")));
 	if (setting_log_requests)
 		log_usage(&done);
-	return engine_text_back(done.text);
+	return engine_text_back(done.piece.text);
 }
 
 static void
@@ -186,15 +199,17 @@ Datum
 sql_count_tokens(PG_FUNCTION_ARGS)
 {
 	EngineRequest *request = engine_request_new();
+	struct wire_tokens tokens = {.text = engine_text(PG_GETARG_TEXT_PP(0))};
 	struct wire_frame frame;
+	struct wire_ids ids;
 	uint64		n_tokens;
 
-	if (!wire_put_tokens(&request->frame, request->id, engine_text(PG_GETARG_TEXT_PP(0))))
+	if (!wire_put_tokens(&request->frame, request->id, &tokens))
 		raise_too_long();
 	engine_request_send(request);
 	engine_request_wait(request);
 	frame = engine_request_answer(request);
-	if (frame.type != WIRE_TOKENS_RESULT || wire_get_tokens_result(&frame, &n_tokens) < 0 ||
+	if (frame.type != WIRE_TOKENS_RESULT || wire_get_tokens_result(&frame, &n_tokens, &ids) < 0 ||
 		n_tokens > PG_INT32_MAX)
 		engine_answer_broken();
 	engine_request_free(request);

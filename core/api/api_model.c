@@ -89,6 +89,8 @@ void dsr1_model_get_info(const dsr1_model *m, dsr1_model_info *info)
         .n_context_train = s->n_context,
         .has_fim = tokenizer_fim_prefix(m->tokenizer) >= 0 && tokenizer_fim_suffix(m->tokenizer) >= 0 &&
                    tokenizer_fim_middle(m->tokenizer) >= 0,
+        .reasons = m->chat.opens_reasoning || m->chat.closes_reasoning || m->chat.keeps_last_reasoning,
+        .opens_reasoning = m->chat.opens_reasoning,
         .bos = tokenizer_bos(m->tokenizer),
         .eos = tokenizer_eos(m->tokenizer),
     };
@@ -116,11 +118,11 @@ int32_t dsr1_token_find(const dsr1_model *m, const char *text)
 }
 
 dsr1_status dsr1_chat_render(const dsr1_model *m, const dsr1_message *messages, size_t n_messages,
-                             bool add_generation_prompt, char **text, dsr1_error *err)
+                             int flags, char **text, dsr1_error *err)
 {
     struct buffer out = {0};
     *text = NULL;
-    dsr1_status status = chat_render(&m->chat, messages, n_messages, add_generation_prompt, &out, NULL, err);
+    dsr1_status status = chat_render(&m->chat, messages, n_messages, flags & DSR1_CHAT_ANSWER, &out, NULL, err);
     if (status == DSR1_OK) {
         buffer_append(&out, "", 0);
         if (out.failed)
@@ -135,9 +137,9 @@ dsr1_status dsr1_chat_render(const dsr1_model *m, const dsr1_message *messages, 
 }
 
 ptrdiff_t dsr1_chat_tokens(const dsr1_model *m, const dsr1_message *messages, size_t n_messages,
-                           bool add_generation_prompt, int32_t *tokens, size_t capacity, dsr1_error *err)
+                           int flags, int32_t *tokens, size_t capacity, dsr1_error *err)
 {
-    return chat_encode(&m->chat, m->tokenizer, messages, n_messages, add_generation_prompt, tokens, capacity, err);
+    return chat_encode(&m->chat, m->tokenizer, messages, n_messages, flags & DSR1_CHAT_ANSWER, tokens, capacity, err);
 }
 
 ptrdiff_t dsr1_fim_tokens(const dsr1_model *m, const char *prefix, size_t prefix_size, const char *suffix,

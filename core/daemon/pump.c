@@ -27,7 +27,7 @@ void pump_unlock(struct pump *pump)
     pthread_mutex_unlock(&pump->lock);
 }
 
-static void tell_main(struct pump *pump)
+void pump_call_main(struct pump *pump)
 {
     uint64_t one = 1;
     if (write(pump->wake_fd, &one, sizeof one) < 0) {
@@ -35,22 +35,43 @@ static void tell_main(struct pump *pump)
     }
 }
 
-static void one_step(struct pump *pump)
+static void one_step(struct pump *pump, struct served *served)
 {
     dsr1_error err = {0};
     pump->step_began = clock_seconds();
+    served->poked = false;
     pump_unlock(pump);
-    int left = dsr1_engine_step(pump->engine, &err);
+    int left = dsr1_engine_step(served->engine, &err);
     pump_lock(pump);
+    served->n_left = left;
     pump->step_began = 0;
-    dsr1_engine_get_stats(pump->engine, &pump->stats);
+    if (served == pump->served)
+        dsr1_engine_get_stats(served->engine, &pump->stats);
     if (left < 0) {
         pump->err = err;
         pump->failed = pump->stop = pump->news = true;
     }
     if (pump->news)
-        tell_main(pump);
+        pump_call_main(pump);
     pump->news = false;
+}
+
+/* Closes models that were replaced and have answered everything. */
+static void close_idle(struct pump *pump)
+{
+    struct served **link = &pump->served->next;
+    while (*link) {
+        struct served *old = *link;
+        if (old->n_works > 0) {
+            link = &old->next;
+            continue;
+        }
+        *link = old->next;
+        pump_unlock(pump);
+        served_close(old);
+        pump_lock(pump);
+        link = &pump->served->next;
+    }
 }
 
 static void *turn(void *user)
@@ -58,9 +79,14 @@ static void *turn(void *user)
     struct pump *pump = user;
     pump_lock(pump);
     while (!pump->stop) {
-        if (pump->n_works > 0)
-            one_step(pump);
-        else
+        bool busy = false;
+        for (struct served *served = pump->served; served && !pump->stop; served = served->next)
+            if (served->poked || served->n_left > 0) {
+                busy = true;
+                one_step(pump, served);
+            }
+        close_idle(pump);
+        if (!busy && !pump->stop)
             pthread_cond_wait(&pump->more, &pump->lock);
     }
     pump_unlock(pump);
@@ -77,13 +103,15 @@ static int start(struct pump *pump)
     return failure;
 }
 
-dsr1_status pump_open(struct pump *pump, dsr1_engine *engine, dsr1_error *err)
+dsr1_status pump_open(struct pump *pump, struct served *served, dsr1_error *err)
 {
-    *pump = (struct pump){.engine = engine};
-    dsr1_engine_get_stats(engine, &pump->stats);
+    *pump = (struct pump){.served = served};
+    dsr1_engine_get_stats(served->engine, &pump->stats);
     pump->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (pump->wake_fd < 0)
+    if (pump->wake_fd < 0) {
+        served_close(served);
         return error_errno(err, DSR1_ERR_IO, "eventfd");
+    }
     pthread_mutex_init(&pump->lock, NULL);
     pthread_cond_init(&pump->more, NULL);
     errno = start(pump);
@@ -95,12 +123,23 @@ dsr1_status pump_open(struct pump *pump, dsr1_engine *engine, dsr1_error *err)
     pthread_mutex_destroy(&pump->lock);
     pthread_cond_destroy(&pump->more);
     close(pump->wake_fd);
+    served_close(served);
     return status;
 }
 
-void pump_wake(struct pump *pump)
+void pump_wake(struct pump *pump, struct served *served)
 {
+    served->poked = true;
     pthread_cond_signal(&pump->more);
+}
+
+void pump_serve(struct pump *pump, struct served *served)
+{
+    served->next = pump->served;
+    pump->served = served;
+    dsr1_engine_get_stats(served->engine, &pump->stats);
+    /* So that it looks whether the old one can be closed. */
+    pump_wake(pump, served);
 }
 
 void pump_woken(struct pump *pump)
@@ -119,8 +158,9 @@ bool pump_hangs(const struct pump *pump)
 dsr1_engine_stats pump_stats(const struct pump *pump)
 {
     dsr1_engine_stats stats = pump->stats;
+    int n_works = pump->served->n_works;
     /* What came since then waits. */
-    stats.n_queued = pump->n_works > stats.n_running ? pump->n_works - stats.n_running : 0;
+    stats.n_queued = n_works > stats.n_running ? n_works - stats.n_running : 0;
     return stats;
 }
 
@@ -138,6 +178,11 @@ bool pump_close(struct pump *pump)
     if (pthread_timedjoin_np(pump->thread, NULL, &until) != 0)
         return false;
     pump->started = false;
+    while (pump->served) {
+        struct served *served = pump->served;
+        pump->served = served->next;
+        served_close(served);
+    }
     pthread_mutex_destroy(&pump->lock);
     pthread_cond_destroy(&pump->more);
     close(pump->wake_fd);

@@ -1,5 +1,5 @@
 /*
- * server.c - the engine process: one model, one engine, many clients
+ * server.c - the engine process: one model, many clients
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "daemon/listener.h"
+#include "daemon/query.h"
 #include "daemon/session.h"
 #include "daemon/work.h"
 
@@ -67,18 +68,6 @@ static void hold_term(void)
     signal(SIGTERM, on_term);
 }
 
-static size_t longest_token(const dsr1_model *model)
-{
-    dsr1_model_info info;
-    size_t longest = 1;
-    dsr1_model_get_info(model, &info);
-    for (int32_t token = 0; token < info.n_vocab; token++) {
-        size_t size = dsr1_token_bytes(model, token, true, NULL, 0);
-        longest = size > longest ? size : longest;
-    }
-    return longest;
-}
-
 /* One client, one descriptor; poll() does not mind how many. */
 static void raise_descriptors(void)
 {
@@ -92,7 +81,9 @@ static void raise_descriptors(void)
 dsr1_status server_open(struct server *server, const struct settings *settings, dsr1_error *err)
 {
     dsr1_engine_stats stats;
+    struct served *served;
     *server = (struct server){.settings = settings, .listener = -1};
+    server->loader = (struct loader){.pump = &server->pump, .options = &settings->engine};
     set_signals(settings->parent_fd >= 0);
     dsr1_status status = parent_open(&server->parent, settings->parent_fd, err);
     if (status < 0)
@@ -100,21 +91,17 @@ dsr1_status server_open(struct server *server, const struct settings *settings, 
     raise_descriptors();
     log_set_sink(parent_log, &server->parent, LOG_INFO);
     parent_say(&server->parent, "loading");
-    status = dsr1_model_open(settings->model, &server->model, err);
-    if (status == DSR1_OK)
-        status = dsr1_engine_open(server->model, &settings->engine, &server->engine, err);
+    status = served_open(settings->model, &settings->engine, &served, err);
     if (status < 0)
         return status;
     hold_term();
-    server->longest_token = longest_token(server->model);
-    dsr1_engine_get_stats(server->engine, &stats);
-    server->context_size = stats.context_size;
+    status = pump_open(&server->pump, served, err);
+    if (status < 0)
+        return status;
     server->listener = listener_open(settings->socket, err);
     if (server->listener < 0)
         return (dsr1_status) server->listener;
-    status = pump_open(&server->pump, server->engine, err);
-    if (status < 0)
-        return status;
+    stats = server->pump.stats;
     log_line(LOG_INFO, "serving %s: %d threads (%s), context %d, %d requests at once", settings->model,
              stats.n_threads, dsr1_cpu_name(), stats.context_size, stats.max_batch);
     parent_say(&server->parent, "ready");
@@ -145,11 +132,10 @@ bool server_close(struct server *server)
         unlink(server->settings->socket);
         close(server->listener);
     }
-    if (!pump_close(&server->pump))
+    /* A model that is being opened cannot be waited for either. */
+    if (server->loader.busy || !pump_close(&server->pump))
         return false;
-    dsr1_engine_close(server->engine);
     work_free_all(server);
-    dsr1_model_close(server->model);
     return true;
 }
 
@@ -228,8 +214,10 @@ static bool wait_and_serve(struct server *server, struct pollfd **polls, dsr1_er
         const struct pollfd *polled = *polls;
         if (polled[PARENT].revents && parent_gone(&server->parent))
             return false;
-        if (polled[PUMP].revents)
+        if (polled[PUMP].revents) {
             pump_woken(&server->pump);
+            query_reloaded(server);
+        }
         serve_sessions(server, polled);
         if (polled[LISTENER].revents)
             accept_clients(server);

@@ -1,5 +1,5 @@
 /*
- * server.h - the engine process: one model, one engine, many clients
+ * server.h - the engine process: one model, many clients
  *
  * The main thread turns the loop: what is ready on the sockets, what the last
  * step wrote, a heartbeat. The pump's thread computes meanwhile.
@@ -9,6 +9,7 @@
 #ifndef DAEMON_SERVER_H
 #define DAEMON_SERVER_H
 
+#include "daemon/loader.h"
 #include "daemon/parent.h"
 #include "daemon/pump.h"
 #include "daemon/settings.h"
@@ -21,13 +22,10 @@ struct work;
 struct server {
     const struct settings *settings;
     struct parent parent;
-    dsr1_model *model;
-    dsr1_engine *engine;
-    struct pump pump;           /* its lock guards all that follows; n_works is in it */
+    struct pump pump;           /* its lock guards all that follows; what is served is in it */
+    struct loader loader;
     int listener;
     double accept_after;        /* clock_seconds(): no new clients before */
-    size_t longest_token;       /* bytes: a prompt of n bytes has at least n / longest_token tokens */
-    int context_size;
     struct session *sessions;   /* list */
     struct work *works;         /* list: submitted, no DONE yet */
     int n_sessions;

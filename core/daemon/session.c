@@ -6,6 +6,7 @@
 #include "daemon/session.h"
 
 #include "base/log.h"
+#include "daemon/query.h"
 #include "daemon/work.h"
 
 #include <errno.h>
@@ -83,7 +84,7 @@ static void take_hello(struct session *session, const struct wire_frame *frame)
                               .peer = WIRE_PEER_ENGINE,
                               .pid = (uint32_t) getpid(),
                               .version = wire_text(dsr1_version()),
-                              .model = wire_text(session->server->settings->model)};
+                              .model = wire_text(session->server->pump.served->path)};
     dsr1_status status = wire_get_hello(frame, &theirs);
     if (status == DSR1_ERR_FORMAT || session->greeted) {
         refuse(session, DSR1_ERR_FORMAT, "a broken greeting");
@@ -101,25 +102,6 @@ static void take_hello(struct session *session, const struct wire_frame *frame)
     }
 }
 
-static uint64_t resident_bytes(void)
-{
-    unsigned long size = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file) {
-        if (fscanf(file, "%lu %lu", &size, &resident) != 2)
-            resident = 0;
-        fclose(file);
-    }
-    return (uint64_t) resident * (uint64_t) sysconf(_SC_PAGESIZE);
-}
-
-static void answer_stats(struct session *session, uint64_t request)
-{
-    struct wire_stats stats = {.rss = resident_bytes(), .n_clients = (uint32_t) session->server->n_sessions};
-    stats.engine = pump_stats(&session->server->pump);
-    session_put(session, wire_put_stats_result(&session->out, request, &stats));
-}
-
 static void take_frame(struct session *session, const struct wire_frame *frame)
 {
     if (!session->greeted && frame->type != WIRE_HELLO) {
@@ -129,9 +111,14 @@ static void take_frame(struct session *session, const struct wire_frame *frame)
     switch (frame->type) {
     case WIRE_HELLO: take_hello(session, frame); break;
     case WIRE_COMPLETE: work_complete(session, frame); break;
-    case WIRE_TOKENS: work_count_tokens(session, frame); break;
+    case WIRE_SCORE: work_score(session, frame); break;
+    case WIRE_EMBED: work_embed(session, frame); break;
+    case WIRE_TOKENS: query_tokens(session, frame); break;
+    case WIRE_DETOKENIZE: query_detokenize(session, frame); break;
+    case WIRE_MODEL: query_model(session, frame); break;
+    case WIRE_RELOAD: query_reload(session, frame); break;
     case WIRE_CANCEL: work_cancel(session, frame->request); break;
-    case WIRE_STATS: answer_stats(session, frame->request); break;
+    case WIRE_STATS: query_stats(session, frame); break;
     case WIRE_PING: session_put(session, wire_put_bare(&session->out, WIRE_PONG, frame->request)); break;
     default:
         /* Its size is known, so a newer client's request can be declined alone. */
@@ -196,6 +183,7 @@ void session_flush(struct session *session)
 static void close_session(struct session *session)
 {
     work_abandon(session);
+    query_abandon(session);
     close(session->fd);
     wire_reader_free(&session->reader);
     buffer_free(&session->out);

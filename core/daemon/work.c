@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "daemon/prompt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,148 +18,128 @@
 struct work {
     struct server *server;
     struct session *session;    /* NULL once it ended */
+    struct served *served;
     struct work *next, **link;  /* in server->works */
+    enum wire_type type;        /* of the frame that asked */
     uint64_t request;           /* the client's id */
     uint64_t id;                /* the engine's */
-    bool stream;
-    struct buffer text;         /* not sent yet */
+    bool stream, want_tokens;
+    struct buffer text, reasoning, tokens;  /* not sent yet */
+    uint32_t n_tokens;
+    struct wire_score_result *scores;       /* SCORE */
+    struct wire_embed_result *embedding;    /* EMBED */
 };
 
-/* ---- The prompt ---- */
-
-struct tokens {
-    int32_t *ids;
-    size_t n;
-};
-
-/* The core takes strings that end with a zero byte, so none may lie within. */
-static char *copy_text(struct wire_text text, const char *what, dsr1_error *err)
-{
-    if (memchr(text.data, 0, text.size)) {
-        error_set(err, DSR1_ERR_ARGUMENT, "%s holds a zero byte", what);
-        return NULL;
-    }
-    char *copy = malloc(text.size + 1);
-    if (!copy) {
-        error_nomem(err, what);
-        return NULL;
-    }
-    memcpy(copy, text.data, text.size);
-    copy[text.size] = 0;
-    return copy;
-}
-
-static ptrdiff_t encode(const struct server *server, const struct wire_complete *complete, const char *prompt,
-                        const char *system, int32_t *ids, size_t capacity, dsr1_error *err)
-{
-    if (complete->raw) {
-        ptrdiff_t n = dsr1_tokenize(server->model, prompt, complete->prompt.size, DSR1_ADD_BOS, ids, capacity);
-        return n < 0 ? error_nomem(err, "the prompt's tokens") : n;
-    }
-    dsr1_message messages[2];
-    size_t n_messages = 0;
-    if (system)
-        messages[n_messages++] = (dsr1_message){"system", system};
-    messages[n_messages++] = (dsr1_message){"user", prompt};
-    return dsr1_chat_tokens(server->model, messages, n_messages, true, ids, capacity, err);
-}
-
-/*
- * A guess of one token for two bytes is nearly always enough; when it is not,
- * the first call has told how many there are.
- */
-static dsr1_status encode_all(const struct server *server, const struct wire_complete *complete, const char *prompt,
-                              const char *system, struct tokens *tokens, dsr1_error *err)
-{
-    size_t capacity = (complete->prompt.size + complete->system.size) / 2 + 256;
-    for (;;) {
-        int32_t *ids = memory_resize(tokens->ids, capacity, sizeof *ids);
-        if (!ids)
-            return error_nomem(err, "the prompt's tokens");
-        tokens->ids = ids;
-        ptrdiff_t n = encode(server, complete, prompt, system, ids, capacity, err);
-        if (n < 0)
-            return (dsr1_status) n;
-        tokens->n = (size_t) n;
-        if (tokens->n <= capacity)
-            return DSR1_OK;
-        capacity = tokens->n;
-    }
-}
-
-/* Refuses what cannot fit before it is cut into tokens: a long text would hold up everybody else meanwhile. */
-static dsr1_status check_size(const struct server *server, const struct wire_complete *complete, dsr1_error *err)
-{
-    size_t most = (size_t) server->context_size * server->longest_token;
-    if (complete->prompt.size > most || complete->system.size > most)
-        return error_set(err, DSR1_ERR_LIMIT, "prompt has %zu bytes, which cannot fit a context of %d tokens",
-                         complete->prompt.size + complete->system.size, server->context_size);
-    return DSR1_OK;
-}
-
-static dsr1_status render(const struct server *server, const struct wire_complete *complete, struct tokens *tokens,
-                          dsr1_error *err)
-{
-    dsr1_status status = check_size(server, complete, err);
-    if (status < 0)
-        return status;
-    char *prompt = copy_text(complete->prompt, "the prompt", err);
-    char *system = prompt && complete->has_system ? copy_text(complete->system, "the system text", err) : NULL;
-    if (prompt && (system || !complete->has_system))
-        status = encode_all(server, complete, prompt, system, tokens, err);
-    else
-        status = err->status;
-    free(prompt);
-    free(system);
-    return status;
-}
-
-/* ---- Events ---- */
-
-static void free_work(struct work *work)
+static void free_memory(struct work *work)
 {
     *work->link = work->next;
     if (work->next)
         work->next->link = work->link;
-    work->server->pump.n_works--;
     buffer_free(&work->text);
+    buffer_free(&work->reasoning);
+    buffer_free(&work->tokens);
+    free(work->scores);
+    free(work->embedding);
     free(work);
 }
 
-static struct wire_text pending_text(const struct work *work)
+static void free_work(struct work *work)
 {
-    return (struct wire_text){work->text.size ? work->text.data : "", work->text.size};
+    work->served->n_works--;
+    free_memory(work);
+}
+
+/* ------------------------------------------------------------------ */
+/* Events                                                              */
+/* ------------------------------------------------------------------ */
+
+static struct wire_text text_of(const struct buffer *buffer)
+{
+    return (struct wire_text){buffer->size ? buffer->data : "", buffer->size};
+}
+
+static struct wire_piece piece_of(const struct work *work)
+{
+    return (struct wire_piece){text_of(&work->text), text_of(&work->reasoning), work->n_tokens,
+                               text_of(&work->tokens)};
+}
+
+static bool put_result(struct work *work, const dsr1_event *event)
+{
+    struct buffer *out = &work->session->out;
+    struct wire_done done = {event->finish, event->usage, piece_of(work)};
+    bool whole = event->finish == DSR1_FINISH_LENGTH;
+    if (work->type == WIRE_SCORE && whole) {
+        work->scores->usage = event->usage;
+        return wire_put_score_result(out, work->request, work->scores);
+    }
+    if (work->type == WIRE_EMBED && whole) {
+        work->embedding->usage = event->usage;
+        return wire_put_embed_result(out, work->request, work->embedding);
+    }
+    return wire_put_done(out, work->request, &done);
 }
 
 static void finish(struct work *work, const dsr1_event *event)
 {
     struct session *session = work->session;
-    if (event->finish == DSR1_FINISH_ERROR && event->error) {
+    if (event->finish == DSR1_FINISH_ERROR && event->error)
         session_say_error(session, work->request, event->error->status, event->error->message);
-    } else if (work->text.failed) {
+    else if (work->text.failed || work->reasoning.failed || work->tokens.failed)
         session_say_error(session, work->request, DSR1_ERR_NOMEM, "out of memory for the answer");
-    } else {
-        struct wire_done done = {event->finish, event->usage, pending_text(work)};
-        if (!wire_put_done(&session->out, work->request, &done))
-            session_say_error(session, work->request, DSR1_ERR_LIMIT, "the answer does not fit a message");
-        else
-            session_put(session, true);
+    else if (put_result(work, event))
+        session_put(session, true);
+    else
+        session_say_error(session, work->request, DSR1_ERR_LIMIT, "the answer does not fit a message");
+}
+
+static void keep_token(struct work *work, const dsr1_event *event)
+{
+    char bytes[256];
+    struct wire_token token = {.id = event->token, .logprob = event->logprob, .n_top = event->n_top};
+    size_t n = dsr1_token_bytes(work->served->model, event->token, false, bytes, sizeof bytes);
+    token.bytes = (struct wire_text){bytes, n < sizeof bytes ? n : sizeof bytes};
+    for (int i = 0; i < event->n_top; i++)
+        token.top[i] = event->top[i];
+    wire_put_token(&work->tokens, &token);
+    work->n_tokens++;
+}
+
+static void keep(struct work *work, const dsr1_event *event)
+{
+    buffer_append(&work->text, event->text, event->text_size);
+    buffer_append(&work->reasoning, event->reasoning, event->reasoning_size);
+    if (event->type == DSR1_EVENT_TOKEN && work->want_tokens)
+        keep_token(work, event);
+    if (event->type == DSR1_EVENT_SCORE)
+        work->scores->scores[event->index] = event->score;
+    if (event->type == DSR1_EVENT_EMBEDDING) {
+        work->embedding->n = (uint32_t) event->n_embd;
+        memcpy(work->embedding->values, event->embedding, (size_t) event->n_embd * sizeof *event->embedding);
     }
+}
+
+static void send_piece(struct work *work)
+{
+    struct wire_piece piece = piece_of(work);
+    session_put(work->session, wire_put_text_event(&work->session->out, work->request, &piece));
+    buffer_drop(&work->text, work->text.size);
+    buffer_drop(&work->reasoning, work->reasoning.size);
+    buffer_drop(&work->tokens, work->tokens.size);
+    work->n_tokens = 0;
 }
 
 static void take_event(struct work *work, const dsr1_event *event)
 {
-    struct session *session = work->session;
-    bool heard = session && !session->dead;
-    if (heard && event->text_size)
-        buffer_append(&work->text, event->text, event->text_size);
+    bool heard = work->session && !work->session->dead;
+    if (heard)
+        keep(work, event);
     if (event->type == DSR1_EVENT_DONE) {
         if (heard)
             finish(work, event);
         free_work(work);
-    } else if (heard && work->stream && work->text.size) {
-        session_put(session, wire_put_text_event(&session->out, work->request, pending_text(work)));
-        buffer_drop(&work->text, work->text.size);
+    } else if (heard && work->stream && (work->text.size || work->reasoning.size || work->n_tokens)) {
+        send_piece(work);
     }
 }
 
@@ -173,7 +154,9 @@ static void on_event(const dsr1_event *event, void *user)
     pump_unlock(pump);
 }
 
-/* ---- Requests ---- */
+/* ------------------------------------------------------------------ */
+/* Requests                                                            */
+/* ------------------------------------------------------------------ */
 
 static struct work *find(const struct session *session, uint64_t request)
 {
@@ -183,112 +166,236 @@ static struct work *find(const struct session *session, uint64_t request)
     return NULL;
 }
 
-static struct work *new_work(struct session *session, uint64_t request, bool stream)
+static struct work *new_work(struct session *session, enum wire_type type, uint64_t request)
 {
     struct server *server = session->server;
     struct work *work = calloc(1, sizeof *work);
     if (!work)
         return NULL;
-    *work = (struct work){.server = server, .session = session, .request = request, .stream = stream};
+    *work = (struct work){.server = server, .session = session, .served = server->pump.served, .type = type,
+                          .request = request};
     work->next = server->works;
     work->link = &server->works;
     if (work->next)
         work->next->link = &work->next;
     server->works = work;
-    server->pump.n_works++;
+    /* From now on the pump does not close what is served here. */
+    work->served->n_works++;
     return work;
 }
 
-static dsr1_status submit(struct work *work, const struct wire_complete *complete, const struct tokens *tokens,
-                          dsr1_error *err)
-{
+/* A request under construction: tokens and texts that submit copies. */
+struct draft_request {
+    dsr1_request request;
+    struct prompt prompt;
     const char *stop[WIRE_STOP_MAX];
-    dsr1_status status = DSR1_OK;
-    uint32_t n = 0;
-    while (n < complete->n_stop && (stop[n] = copy_text(complete->stop[n], "a stop string", err)))
-        n++;
-    dsr1_request request = {.tokens = tokens->ids,
-                            .n_tokens = tokens->n,
-                            .max_tokens = complete->max_tokens,
-                            .temperature = complete->temperature,
-                            .top_k = complete->top_k,
-                            .top_p = complete->top_p,
-                            .min_p = complete->min_p,
-                            .repeat_penalty = complete->repeat_penalty,
-                            .seed = complete->seed,
-                            .stop = stop,
-                            .n_stop = n,
-                            .priority = complete->priority,
-                            .scope = work->session->scope,
-                            .on_event = on_event,
-                            .user = work};
-    if (n == complete->n_stop)
-        status = dsr1_engine_submit(work->server->engine, &request, &work->id, err);
-    else
-        status = err->status;
-    while (n > 0)
-        free((char *) stop[--n]);
+    const char *constraint[WIRE_LIST_MAX];
+    dsr1_tokens continuations[WIRE_LIST_MAX];
+};
+
+static void free_draft(struct draft_request *d)
+{
+    for (size_t i = 0; i < d->request.n_stop; i++)
+        free((char *) d->stop[i]);
+    for (size_t i = 0; i < d->request.constraint.n_texts; i++)
+        free((char *) d->constraint[i]);
+    for (size_t i = 0; i < d->request.n_continuations; i++)
+        free((int32_t *) d->continuations[i].ids);
+    prompt_close(&d->prompt);
+    free(d);
+}
+
+static dsr1_status copy_texts(const struct wire_text *from, uint32_t n, const char *what, const char **to, size_t *n_to,
+                              dsr1_error *err)
+{
+    for (*n_to = 0; *n_to < n; ++*n_to) {
+        struct wire_text text = from[*n_to];
+        if (text.size > 0 && memchr(text.data, 0, text.size))
+            return error_set(err, DSR1_ERR_ARGUMENT, "%s holds a zero byte", what);
+        to[*n_to] = strndup(text.size ? text.data : "", text.size);
+        if (!to[*n_to])
+            return error_nomem(err, what);
+    }
+    return DSR1_OK;
+}
+
+static dsr1_status fill_complete(const struct served *served, const struct wire_complete *m, struct draft_request *d,
+                                 dsr1_error *err)
+{
+    dsr1_request *r = &d->request;
+    dsr1_status status = prompt_open(served, &m->prompt, m->constraint != DSR1_CONSTRAINT_NONE, &d->prompt, err);
+    r->max_tokens = m->max_tokens;
+    r->temperature = m->temperature;
+    r->top_k = m->top_k;
+    r->top_p = m->top_p;
+    r->min_p = m->min_p;
+    r->repeat_penalty = m->repeat_penalty;
+    r->seed = m->seed;
+    r->heal = m->heal;
+    r->want_logprobs = m->want_logprobs;
+    r->n_top = m->n_top;
+    r->separate_reasoning = d->prompt.is_chat;
+    r->reasoning_open = d->prompt.reasoning_open;
+    r->constraint.kind = m->constraint;
+    r->constraint.texts = d->constraint;
+    r->stop = d->stop;
+    if (status == DSR1_OK)
+        status = copy_texts(m->constraint_texts, m->n_constraint, "a constraint", d->constraint,
+                            &r->constraint.n_texts, err);
+    if (status == DSR1_OK)
+        status = copy_texts(m->stop, m->n_stop, "a stop string", d->stop, &r->n_stop, err);
     return status;
 }
 
-/* Without the lock, so that the pump can go on; only this thread adds works and ends sessions. */
-static dsr1_status prepare(struct server *server, const struct wire_complete *complete, struct tokens *tokens,
-                           dsr1_error *err)
+static dsr1_status fill_score(const struct served *served, const struct wire_score *m, struct draft_request *d,
+                              dsr1_error *err)
 {
-    pump_unlock(&server->pump);
-    dsr1_status status = render(server, complete, tokens, err);
-    pump_lock(&server->pump);
+    dsr1_status status = prompt_open(served, &m->prompt, true, &d->prompt, err);
+    d->request.continuations = d->continuations;
+    for (uint32_t i = 0; i < m->n_continuations && status == DSR1_OK; i++) {
+        int32_t *ids = NULL;
+        size_t n = 0;
+        status = prompt_append(served, m->continuations[i], 0, &ids, &n, err);
+        d->continuations[d->request.n_continuations++] = (dsr1_tokens){ids, n};
+    }
     return status;
+}
+
+static dsr1_status fill_embed(const struct served *served, const struct wire_embed *m, struct draft_request *d,
+                              dsr1_error *err)
+{
+    d->request.pooling = m->pooling == DSR1_POOLING_NONE ? DSR1_POOLING_MEAN : m->pooling;
+    if (served->info.n_embd > WIRE_EMBED_MAX)
+        return error_set(err, DSR1_ERR_UNSUPPORTED, "an embedding of %d numbers does not fit a message",
+                         served->info.n_embd);
+    return prompt_append(served, m->text, DSR1_ADD_BOS, &d->prompt.ids, &d->prompt.n, err);
+}
+
+/* A message of any of the three kinds. */
+union message {
+    struct wire_complete complete;
+    struct wire_score score;
+    struct wire_embed embed;
+};
+
+static dsr1_status read_message(const struct wire_frame *frame, enum wire_type type, union message *m,
+                                struct wire_terms *terms)
+{
+    dsr1_status status = type == WIRE_COMPLETE ? wire_get_complete(frame, &m->complete)
+                         : type == WIRE_SCORE  ? wire_get_score(frame, &m->score)
+                                               : wire_get_embed(frame, &m->embed);
+    *terms = type == WIRE_COMPLETE ? m->complete.terms : type == WIRE_SCORE ? m->score.terms : m->embed.terms;
+    return status;
+}
+
+static dsr1_status fill(const struct served *served, enum wire_type type, const union message *m,
+                        struct draft_request *d, dsr1_error *err)
+{
+    return type == WIRE_COMPLETE ? fill_complete(served, &m->complete, d, err)
+           : type == WIRE_SCORE  ? fill_score(served, &m->score, d, err)
+                                 : fill_embed(served, &m->embed, d, err);
+}
+
+/* What the answer is gathered in. */
+static bool prepare_result(struct work *work, const union message *m)
+{
+    if (work->type == WIRE_COMPLETE) {
+        work->stream = m->complete.stream;
+        work->want_tokens = m->complete.want_logprobs || m->complete.n_top > 0;
+        return true;
+    }
+    if (work->type == WIRE_EMBED)
+        return (work->embedding = calloc(1, sizeof *work->embedding)) != NULL;
+    work->scores = calloc(1, sizeof *work->scores);
+    if (work->scores)
+        work->scores->n = m->score.n_continuations;
+    return work->scores != NULL;
+}
+
+static dsr1_status submit(struct work *work, struct draft_request *d, const struct wire_terms *terms, dsr1_error *err)
+{
+    dsr1_request *r = &d->request;
+    r->tokens = d->prompt.ids;
+    r->n_tokens = d->prompt.n;
+    r->priority = terms->priority;
+    r->timeout_ms = terms->timeout_ms;
+    r->scope = work->session->scope;
+    r->client = (uint64_t) (uintptr_t) work->session;
+    r->on_event = on_event;
+    r->user = work;
+    for (size_t i = 0; work->scores && i < r->n_continuations; i++)
+        work->scores->n_tokens[i] = (int32_t) r->continuations[i].n;
+    return dsr1_engine_submit(work->served->engine, r, &work->id, err);
+}
+
+/*
+ * After a success the work may be over already. Texts become tokens, and constraints automata, without the lock, so that the
+ * pump can go on; only this thread adds works and ends sessions, and a work
+ * keeps what it is served by.
+ */
+static dsr1_status start(struct work *work, const union message *m, const struct wire_terms *terms, dsr1_error *err)
+{
+    struct pump *pump = &work->server->pump;
+    struct draft_request *d = calloc(1, sizeof *d);
+    if (!d || !prepare_result(work, m)) {
+        free(d);
+        return error_nomem(err, "a request");
+    }
+    pump_unlock(pump);
+    dsr1_status status = fill(work->served, work->type, m, d, err);
+    if (status == DSR1_OK)
+        status = submit(work, d, terms, err);
+    free_draft(d);
+    pump_lock(pump);
+    return status;
+}
+
+static void begin(struct session *session, const struct wire_frame *frame, enum wire_type type)
+{
+    struct wire_terms terms = {0};
+    dsr1_error err = {0};
+    struct served *served = session->server->pump.served;
+    struct work *work = NULL;
+    union message *m = malloc(sizeof *m);
+    dsr1_status status = m ? read_message(frame, type, m, &terms) : error_nomem(&err, "a request");
+    if (status == DSR1_ERR_FORMAT)
+        error_set(&err, status, "broken request");
+    else if (status == DSR1_OK && find(session, frame->request))
+        status = error_set(&err, DSR1_ERR_ARGUMENT, "request %llu is running already",
+                           (unsigned long long) frame->request);
+    if (status == DSR1_OK) {
+        work = new_work(session, type, frame->request);
+        status = work ? start(work, m, &terms, &err) : error_nomem(&err, "a request");
+    }
+    if (status == DSR1_OK)
+        pump_wake(&session->server->pump, served);
+    else if (work)
+        free_work(work);
+    if (status < 0)
+        session_say_error(session, frame->request, status, err.message);
+    free(m);
 }
 
 void work_complete(struct session *session, const struct wire_frame *frame)
 {
-    struct wire_complete complete;
-    struct tokens tokens = {0};
-    dsr1_error err = {0};
-    dsr1_status status = wire_get_complete(frame, &complete);
-    if (status < 0)
-        error_set(&err, status, "broken request");
-    else if (find(session, frame->request))
-        status = error_set(&err, DSR1_ERR_ARGUMENT, "request %llu is running already",
-                           (unsigned long long) frame->request);
-    else
-        status = prepare(session->server, &complete, &tokens, &err);
-    if (status == DSR1_OK) {
-        struct work *work = new_work(session, frame->request, complete.stream);
-        status = work ? submit(work, &complete, &tokens, &err) : error_nomem(&err, "a request");
-        if (work && status < 0)
-            free_work(work);
-        else if (work)
-            pump_wake(&session->server->pump);
-    }
-    free(tokens.ids);
-    if (status < 0)
-        session_say_error(session, frame->request, status, err.message);
+    begin(session, frame, WIRE_COMPLETE);
 }
 
-void work_count_tokens(struct session *session, const struct wire_frame *frame)
+void work_score(struct session *session, const struct wire_frame *frame)
 {
-    struct wire_text text;
-    if (wire_get_tokens(frame, &text) < 0) {
-        session_say_error(session, frame->request, DSR1_ERR_FORMAT, "broken request");
-        return;
-    }
-    /* A text may be long; only this thread can end the session meanwhile. */
-    pump_unlock(&session->server->pump);
-    ptrdiff_t n = dsr1_tokenize(session->server->model, text.data, text.size, 0, NULL, 0);
-    pump_lock(&session->server->pump);
-    if (n < 0)
-        session_say_error(session, frame->request, (dsr1_status) n, "out of memory for the text's tokens");
-    else
-        session_put(session, wire_put_tokens_result(&session->out, frame->request, (uint64_t) n));
+    begin(session, frame, WIRE_SCORE);
+}
+
+void work_embed(struct session *session, const struct wire_frame *frame)
+{
+    begin(session, frame, WIRE_EMBED);
 }
 
 void work_cancel(struct session *session, uint64_t request)
 {
     struct work *work = find(session, request);
     if (work)
-        dsr1_engine_cancel(session->server->engine, work->id);
+        dsr1_engine_cancel(work->served->engine, work->id);
 }
 
 void work_abandon(struct session *session)
@@ -296,7 +403,7 @@ void work_abandon(struct session *session)
     for (struct work *work = session->server->works; work; work = work->next) {
         if (work->session == session) {
             work->session = NULL;
-            dsr1_engine_cancel(session->server->engine, work->id);
+            dsr1_engine_cancel(work->served->engine, work->id);
         }
     }
 }
@@ -304,5 +411,5 @@ void work_abandon(struct session *session)
 void work_free_all(struct server *server)
 {
     while (server->works)
-        free_work(server->works);
+        free_memory(server->works);
 }

@@ -8,11 +8,10 @@
 
 #include "daemon/session.h"
 
-/* Submits a COMPLETE frame to the engine; what is wrong with it goes back as an ERROR. */
+/* Submit a frame's request to the engine; what is wrong with it goes back as an ERROR. */
 void work_complete(struct session *session, const struct wire_frame *frame);
-
-/* Answers a TOKENS frame. */
-void work_count_tokens(struct session *session, const struct wire_frame *frame);
+void work_score(struct session *session, const struct wire_frame *frame);
+void work_embed(struct session *session, const struct wire_frame *frame);
 
 /* Asks the engine to end a request; an unknown or finished one is ignored. */
 void work_cancel(struct session *session, uint64_t request);
@@ -20,7 +19,7 @@ void work_cancel(struct session *session, uint64_t request);
 /* The session ends: cancels all that it asked for; nobody hears of it any more. */
 void work_abandon(struct session *session);
 
-/* Forgets all works of an engine that was closed. */
+/* Forgets all works, after the engines they were submitted to were closed. */
 void work_free_all(struct server *server);
 
 #endif

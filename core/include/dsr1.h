@@ -87,6 +87,8 @@ typedef struct dsr1_model_info {
     int n_experts_used;
     int n_context_train;
     bool has_fim;               /* dsr1_fim_tokens works */
+    bool reasons;               /* it can think within <think></think> before it answers */
+    bool opens_reasoning;       /* its chat prompts end in <think>, so that answers begin with reasoning */
     int32_t bos, eos;           /* -1 where the file has none */
 } dsr1_model_info;
 
@@ -136,6 +138,11 @@ typedef struct dsr1_message {
     const char *content;
 } dsr1_message;
 
+enum {
+    DSR1_CHAT_ANSWER = 1,   /* end with the generation prompt: the assistant's turn begins */
+    DSR1_CHAT_NO_THINK = 2  /* and its reasoning is empty and over, where the model is one that reasons */
+};
+
 /*
  * Renders messages with the model's chat template into a new string that the
  * caller frees with dsr1_free(). Tokenise it with DSR1_PARSE_SPECIAL and
@@ -143,7 +150,7 @@ typedef struct dsr1_message {
  * DSR1_ERR_UNSUPPORTED for a template of no known family or an unknown role.
  */
 DSR1_API dsr1_status dsr1_chat_render(const dsr1_model *model, const dsr1_message *messages, size_t n_messages,
-                                      bool add_generation_prompt, char **text, dsr1_error *err);
+                                      int flags, char **text, dsr1_error *err);
 
 /*
  * The ids of a whole chat prompt. As dsr1_chat_render() + dsr1_tokenize(), but
@@ -151,7 +158,7 @@ DSR1_API dsr1_status dsr1_chat_render(const dsr1_model *model, const dsr1_messag
  * pose as a turn of the conversation.
  */
 DSR1_API ptrdiff_t dsr1_chat_tokens(const dsr1_model *model, const dsr1_message *messages, size_t n_messages,
-                                    bool add_generation_prompt, int32_t *tokens, size_t capacity, dsr1_error *err);
+                                    int flags, int32_t *tokens, size_t capacity, dsr1_error *err);
 
 /*
  * The ids of a fill-in-the-middle prompt (prefix, suffix, then the middle is
@@ -193,7 +200,8 @@ typedef enum dsr1_finish {
     DSR1_FINISH_STOP = 2,      /* a stop string was met (and is not part of the text) */
     DSR1_FINISH_LENGTH = 3,    /* max_tokens, or the end of the context */
     DSR1_FINISH_CANCELLED = 4,
-    DSR1_FINISH_ERROR = 5
+    DSR1_FINISH_ERROR = 5,
+    DSR1_FINISH_TIMEOUT = 6    /* timeout_ms went by */
 } dsr1_finish;
 
 typedef struct dsr1_usage {
@@ -206,21 +214,39 @@ typedef struct dsr1_usage {
 typedef enum dsr1_event_type {
     DSR1_EVENT_TOKEN = 1,      /* one more token; text may be empty while a code point or stop string is open */
     DSR1_EVENT_LOGITS = 2,     /* logits of one prompt position (want_logits) */
-    DSR1_EVENT_DONE = 3        /* last event of every request, exactly once */
+    DSR1_EVENT_DONE = 3,       /* last event of every request, exactly once */
+    DSR1_EVENT_SCORE = 4,      /* log-likelihood of one continuation */
+    DSR1_EVENT_EMBEDDING = 5   /* of the prompt (pooling) */
 } dsr1_event_type;
 
+typedef struct dsr1_top {
+    int32_t token;
+    float logprob;
+} dsr1_top;
+
+/* Pointers are valid in the callback only. */
 typedef struct dsr1_event {
     dsr1_event_type type;
     uint64_t request;
     /* TOKEN */
     int32_t token;
-    float logprob;             /* of the token under the model's own distribution */
-    /* TOKEN and DONE: text to append, whole UTF-8 characters, not zero-terminated; valid in the callback only */
+    float logprob;             /* of the token under the model's own distribution; see want_logprobs */
+    const dsr1_top *top;       /* the n_top most likely tokens, best first */
+    int n_top;
+    /* TOKEN and DONE: text to append, whole UTF-8 characters, not zero-terminated */
     const char *text;
     size_t text_size;
-    /* LOGITS: n_vocab floats at prompt position `position`; valid in the callback only */
+    const char *reasoning;     /* the same, of what stands within <think> (separate_reasoning) */
+    size_t reasoning_size;
+    /* LOGITS: n_vocab floats at prompt position `position` */
     const float *logits;
     int position;
+    /* SCORE: natural logarithm, summed over the tokens of continuations[index] */
+    int index;
+    double score;
+    /* EMBEDDING: n_embd floats of length 1 */
+    const float *embedding;
+    int n_embd;
     /* DONE */
     dsr1_finish finish;
     dsr1_usage usage;
@@ -232,6 +258,29 @@ typedef void (*dsr1_event_fn)(const dsr1_event *event, void *user);
 
 typedef enum dsr1_logits_mode { DSR1_LOGITS_NONE = 0, DSR1_LOGITS_LAST = 1, DSR1_LOGITS_ALL = 2 } dsr1_logits_mode;
 
+/* What an answer must be, to its last byte: only tokens that lead there are chosen. */
+typedef enum dsr1_constraint_kind {
+    DSR1_CONSTRAINT_NONE = 0,
+    DSR1_CONSTRAINT_CHOICES = 1,     /* one of the texts */
+    DSR1_CONSTRAINT_JSON = 2,        /* any JSON value; no text */
+    DSR1_CONSTRAINT_JSON_SCHEMA = 3, /* JSON that the schema in text 0 admits */
+    DSR1_CONSTRAINT_REGEX = 4,       /* what the expression in text 0 matches as a whole */
+    DSR1_CONSTRAINT_GBNF = 5         /* what rule `root` of the grammar in text 0 derives */
+} dsr1_constraint_kind;
+
+typedef struct dsr1_constraint {
+    dsr1_constraint_kind kind;
+    const char *const *texts;
+    size_t n_texts;
+} dsr1_constraint;
+
+typedef struct dsr1_tokens {
+    const int32_t *ids;
+    size_t n;
+} dsr1_tokens;
+
+typedef enum dsr1_pooling { DSR1_POOLING_NONE = 0, DSR1_POOLING_MEAN = 1, DSR1_POOLING_LAST = 2 } dsr1_pooling;
+
 /*
  * A request. All it points to is copied by submit. Zero is a sensible value for
  * every field but the prompt and max_tokens.
@@ -239,7 +288,7 @@ typedef enum dsr1_logits_mode { DSR1_LOGITS_NONE = 0, DSR1_LOGITS_LAST = 1, DSR1
 typedef struct dsr1_request {
     const int32_t *tokens;     /* the prompt */
     size_t n_tokens;
-    int max_tokens;            /* 0: only evaluate the prompt (for want_logits); negative: to the end of the context */
+    int max_tokens;            /* 0: only evaluate the prompt; negative: to the end of the context */
     float temperature;         /* 0: greedy */
     int top_k;                 /* 0: off */
     float top_p;               /* 0 or 1: off */
@@ -248,20 +297,35 @@ typedef struct dsr1_request {
     uint64_t seed;
     const char *const *stop;   /* n_stop strings; each may be found across tokens */
     size_t n_stop;
+    dsr1_constraint constraint;
+    bool heal;                 /* the answer begins with the prompt's last token, chosen anew among longer ones */
     bool ignore_end;           /* go on after an end token (benchmarks) */
     bool special;              /* write the text of control tokens too */
+    bool separate_reasoning;   /* what stands within <think></think> goes to event->reasoning */
+    bool reasoning_open;       /* the prompt ended in <think> */
+    bool no_draft;             /* never guess tokens ahead; the answer is the same, only the speed differs */
+    bool want_logprobs;        /* of every token; else those that a constraint forces have a logprob of NAN */
+    int n_top;                 /* also the most likely tokens at each place, at most DSR1_TOP_MAX */
     dsr1_logits_mode want_logits;
+    dsr1_pooling pooling;      /* one EMBEDDING event; max_tokens must be 0 */
+    const dsr1_tokens *continuations;   /* one SCORE event each, on the prompt computed once; max_tokens must be 0 */
+    size_t n_continuations;
     int priority;              /* larger runs first; interactive 0, batch -1 */
     uint64_t scope;            /* cached prefixes are shared within a scope only: a role, a database */
+    uint64_t client;           /* clients of one priority take turns */
+    double timeout_ms;         /* from submit; 0: none */
     dsr1_event_fn on_event;
     void *user;
 } dsr1_request;
 
+enum { DSR1_TOP_MAX = 20 };
+
 /*
  * Queues a request. Callable from any thread. DSR1_ERR_LIMIT when the prompt
  * does not fit the context, DSR1_ERR_BUSY when the queue is full,
- * DSR1_ERR_ARGUMENT for a token out of range or a bad option. After a failure
- * no event is sent.
+ * DSR1_ERR_ARGUMENT for a token out of range, a bad option or a constraint that
+ * cannot be read, DSR1_ERR_UNSUPPORTED for one that asks for something unknown.
+ * After a failure no event is sent.
  */
 DSR1_API dsr1_status dsr1_engine_submit(dsr1_engine *engine, const dsr1_request *request, uint64_t *id,
                                         dsr1_error *err);
@@ -287,6 +351,9 @@ typedef struct dsr1_engine_stats {
     uint64_t n_requests, n_finished, n_cancelled, n_failed;
     uint64_t prompt_tokens, cached_tokens, completion_tokens;   /* cached ones count as prompt, too */
     uint64_t n_steps, n_step_rows;           /* mean batch = n_step_rows / n_steps */
+    uint64_t n_preempted;                    /* requests that had to make room and were taken up again later */
+    uint64_t n_forced;                       /* tokens that a constraint left no choice about */
+    uint64_t n_drafted, n_accepted;          /* tokens guessed ahead, and guessed right */
     double prefill_s, decode_s;              /* time spent in steps, split by rows */
 } dsr1_engine_stats;
 

@@ -35,7 +35,7 @@ static void embed(struct worker *w)
     worker_sync(w);
 }
 
-/* The last norm for the rows that want logits only: most of a prompt does not. */
+/* The last norm for the rows that want logits or the state itself: most of a prompt does not. */
 static int gather_logits(struct worker *w, const float *y)
 {
     struct step *s = w->step;
@@ -46,10 +46,15 @@ static int gather_logits(struct worker *w, const float *y)
     while (worker_take(w, s->n_rows, worker_grain(w, s->n_rows, 16), &first, &last))
         for (int r = first; r < last; r++) {
             int to = s->rows[r].logits;
-            if (to < 0)
+            float *hidden = s->rows[r].hidden;
+            if (to < 0 && !hidden)
                 continue;
             float *x = s->x + (size_t) r * (size_t) d;
             k->add_scaled(x, s->model->shape.residual_scale, y + (size_t) r * (size_t) d, d);
+            if (hidden)
+                k->rms_norm(x, s->model->weights.output_norm, d, s->model->shape.norm_eps, hidden);
+            if (to < 0)
+                continue;
             k->rms_norm(x, s->model->weights.output_norm, d, s->model->shape.norm_eps, act_row(&s->logits_in, to));
             if (s->logits_in.record)
                 k->quantize_row(act_row(&s->logits_in, to), d, s->logits_in.q + (size_t) to * s->logits_in.record);

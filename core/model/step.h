@@ -27,6 +27,7 @@ struct step_row {
     int position;
     struct kv_seq *seq;     /* holds a page for the position already */
     int logits;             /* row of step->logits to fill, or -1 */
+    float *hidden;          /* n_embd floats for the state behind the last norm, or NULL */
 };
 
 /* Rows of one sequence that attend together. */

@@ -66,7 +66,12 @@ static dsr1_status allocate_work(struct engine *e, dsr1_error *err)
     e->work.values = memory_array((size_t) n, sizeof *e->work.values);
     e->work.ids = memory_array((size_t) n, sizeof *e->work.ids);
     e->running = memory_array((size_t) e->options.max_batch, sizeof *e->running);
-    if (!e->work.values || !e->work.ids || !e->running)
+    size_t rows = (size_t) (e->options.max_batch + e->options.chunk_size);
+    e->hidden = memory_array(rows, (size_t) e->model->shape.n_embd * sizeof *e->hidden);
+    for (e->n_by_id = 64; e->n_by_id < (size_t) e->options.max_queue && e->n_by_id < 1 << 16;)
+        e->n_by_id *= 2;
+    e->by_id = memory_array(e->n_by_id, sizeof *e->by_id);
+    if (!e->work.values || !e->work.ids || !e->running || !e->hidden || !e->by_id)
         return error_nomem(err, "an engine");
     return DSR1_OK;
 }
@@ -84,7 +89,8 @@ dsr1_status engine_open(const struct model *model, const struct tokenizer *token
         return error_nomem(err, "an engine");
     fill_defaults(&o, model);
     *e = (struct engine){.model = model, .tokenizer = tokenizer, .kernels = kernels_default(), .options = o,
-                         .next_id = 1};
+                         .think_open = tokenizer_find(tokenizer, "<think>"),
+                         .think_close = tokenizer_find(tokenizer, "</think>"), .next_id = 1, .next_turn = 1};
     pthread_mutex_init(&e->lock, NULL);
     struct kv_shape shape = model_kv_shape(model, kv_type(o.kv_type));
     status = allocate_work(e, err);
@@ -112,7 +118,24 @@ static void drop(struct engine *e, struct request *r)
     if (e->tree.cache)
         prefix_tree_insert(&e->tree, r->scope, r->tokens, r->n_computed, &r->seq, true);
     kv_seq_release(&e->cache, &r->seq);
+    score_release(&r->score, &e->cache);
     request_close(r);
+}
+
+static void drop_waiting(struct engine *e)
+{
+    while (e->lanes) {
+        struct lane *lane = e->lanes;
+        while (lane->first)
+            drop(e, lane_take(lane));
+        e->lanes = lane->next;
+        free(lane);
+    }
+    while (e->over) {
+        struct request *r = e->over;
+        e->over = r->next;
+        drop(e, r);
+    }
 }
 
 void engine_close(struct engine *e)
@@ -121,11 +144,7 @@ void engine_close(struct engine *e)
         return;
     for (int i = 0; i < e->n_running; i++)
         drop(e, e->running[i].request);
-    while (e->queue) {
-        struct request *r = e->queue;
-        e->queue = r->next;
-        drop(e, r);
-    }
+    drop_waiting(e);
     step_close(&e->step);
     prefix_tree_close(&e->tree);
     kv_cache_close(&e->cache);
@@ -133,56 +152,94 @@ void engine_close(struct engine *e)
     pthread_mutex_destroy(&e->lock);
     free(e->work.values);
     free(e->work.ids);
+    free(e->hidden);
     free(e->running);
+    free(e->by_id);
     free(e);
 }
 
 /* ------------------------------------------------------------------ */
-/* Submit and cancel                                                   */
+/* Live requests                                                       */
 /* ------------------------------------------------------------------ */
 
-static void enqueue(struct engine *e, struct request *r)
+static struct request **bucket(const struct engine *e, uint64_t id)
 {
-    struct request **at = &e->queue;
-    while (*at && (*at)->priority >= r->priority)
-        at = &(*at)->next;
-    r->next = *at;
-    *at = r;
+    return &e->by_id[id & (e->n_by_id - 1)];
+}
+
+/* Gives the request an id and a place in line. False: no memory. */
+static bool enter(struct engine *e, struct request *r, uint64_t client)
+{
+    r->lane = lane_join(&e->lanes, client, r->priority);
+    if (!r->lane)
+        return false;
+    r->id = e->next_id++;
+    r->next_by_id = *bucket(e, r->id);
+    *bucket(e, r->id) = r;
+    lane_append(r->lane, r);
     e->n_queued++;
+    e->n_deadlines += r->deadline > 0;
+    e->stats.n_requests++;
+    return true;
+}
+
+/* Under the lock: the request is no longer known, and counted as finished. */
+static void leave(struct engine *e, struct request *r)
+{
+    struct request **at = bucket(e, r->id);
+    while (*at != r)
+        at = &(*at)->next_by_id;
+    *at = r->next_by_id;
+    lane_leave(&e->lanes, r->lane);
+    e->n_deadlines -= r->deadline > 0;
+    e->stats.n_finished++;
+    e->stats.n_cancelled += r->finish == DSR1_FINISH_CANCELLED;
+    e->stats.n_failed += r->finish == DSR1_FINISH_ERROR || r->finish == DSR1_FINISH_TIMEOUT;
 }
 
 dsr1_status engine_submit(struct engine *e, const dsr1_request *from, uint64_t *id, dsr1_error *err)
 {
+    struct request_bounds bounds = {e->options.context_size, e->model->shape.n_vocab, e->model->shape.n_embd};
     struct request *r;
-    dsr1_status status = request_open(from, e->options.context_size, e->model->shape.n_vocab, &r, err);
+    dsr1_status status = request_open(from, &bounds, &r, err);
     if (status != DSR1_OK)
         return status;
     r->t_submit = clock_seconds();
+    r->deadline = from->timeout_ms > 0 ? r->t_submit + from->timeout_ms * 1e-3 : 0;
     pthread_mutex_lock(&e->lock);
-    if (e->n_queued >= e->options.max_queue) {
+    if (e->n_queued >= e->options.max_queue)
         status = error_set(err, DSR1_ERR_BUSY, "the queue is full: %d requests are waiting", e->n_queued);
-    } else {
-        r->id = e->next_id++;
-        if (id)
-            *id = r->id;
-        enqueue(e, r);
-        e->stats.n_requests++;
-    }
+    else if (!enter(e, r, from->client))
+        status = error_nomem(err, "a request");
+    else if (id)
+        *id = r->id;
     pthread_mutex_unlock(&e->lock);
     if (status != DSR1_OK)
         request_close(r);
     return status;
 }
 
+/* Under the lock: out of its line, to end with the next step. */
+static void end_queued(struct engine *e, struct request *r, dsr1_finish finish)
+{
+    lane_remove(r->lane, r);
+    e->n_queued--;
+    r->state = REQUEST_OVER;
+    r->finish = finish;
+    r->next = e->over;
+    e->over = r;
+}
+
 void engine_cancel(struct engine *e, uint64_t id)
 {
     pthread_mutex_lock(&e->lock);
-    for (struct request *r = e->queue; r; r = r->next)
-        if (r->id == id)
-            atomic_store(&r->cancelled, true);
-    for (int i = 0; i < e->n_running; i++)
-        if (e->running[i].request->id == id)
-            atomic_store(&e->running[i].request->cancelled, true);
+    struct request *r = *bucket(e, id);
+    while (r && r->id != id)
+        r = r->next_by_id;
+    if (r && r->state == REQUEST_QUEUED)
+        end_queued(e, r, DSR1_FINISH_CANCELLED);
+    else if (r)
+        r->cancelled = true;
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -190,130 +247,39 @@ void engine_cancel(struct engine *e, uint64_t id)
 /* A step                                                              */
 /* ------------------------------------------------------------------ */
 
-/* Takes cancelled requests out of the queue; the list is finished by the caller, outside the lock. */
-static struct request *take_cancelled(struct engine *e)
+/* Under the lock. */
+static void end_late_queued(struct engine *e, double now)
 {
-    struct request *cancelled = NULL, **tail = &cancelled, **at = &e->queue;
-    while (*at) {
-        struct request *r = *at;
-        if (!atomic_load(&r->cancelled)) {
-            at = &r->next;
-            continue;
+    for (struct lane *lane = e->lanes; lane && e->n_deadlines > 0; lane = lane->next)
+        for (struct request *r = lane->first, *next; r; r = next) {
+            next = r->next;
+            if (r->deadline > 0 && now > r->deadline)
+                end_queued(e, r, DSR1_FINISH_TIMEOUT);
         }
-        *at = r->next;
-        r->next = NULL;
-        r->finish = DSR1_FINISH_CANCELLED;
-        *tail = r;
-        tail = &r->next;
-        e->n_queued--;
-    }
-    return cancelled;
 }
 
-/* The last token of a prompt is always computed: its logits begin the answer. Nor are asked-for logits ever cached. */
-static int cacheable(const struct request *r)
+/* Under the lock. */
+static void end_running(struct engine *e, double now)
 {
-    return r->want_logits == DSR1_LOGITS_ALL ? 0 : r->n_prompt - 1;
-}
-
-static int common_prefix(const struct request *a, const struct request *b)
-{
-    int n = a->n_prompt < b->n_prompt ? a->n_prompt : b->n_prompt, i = 0;
-    while (i < n && a->tokens[i] == b->tokens[i])
-        i++;
-    return i;
-}
-
-/* Is a running request computing a prefix right now that this one could share in a moment? */
-static bool prefix_on_its_way(const struct engine *e, const struct request *r)
-{
-    int known = prefix_tree_match(&e->tree, r->scope, r->tokens, cacheable(r));
-    for (int i = 0; i < e->n_running; i++) {
-        const struct request *q = e->running[i].request;
-        if (q->scope == r->scope && q->n_computed < q->n_prompt && cacheable(r) > 0 &&
-            common_prefix(q, r) / KV_PAGE * KV_PAGE > known)
-            return true;
-    }
-    return false;
-}
-
-/* First come first served within a priority: a large request at the head waits for room, nobody overtakes it. */
-static void admit(struct engine *e)
-{
-    while (e->queue && e->n_running < e->options.max_batch) {
-        struct request *r = e->queue;
-        if (prefix_on_its_way(e, r))
-            return;
-        int cached = prefix_tree_attach(&e->tree, r->scope, r->tokens, cacheable(r), r->n_reserved, &r->seq, NULL);
-        if (cached < 0)
-            return;
-        r->n_cached = r->n_computed = cached;
-        e->stats.cached_tokens += (uint64_t) cached;
-        e->stats.prompt_tokens += (uint64_t) cached;
-        e->queue = r->next;
-        r->next = NULL;
-        e->n_queued--;
-        r->t_start = clock_seconds();
-        e->running[e->n_running++] = (struct share){.request = r};
-    }
-}
-
-static bool wants_logits(const struct request *r, int position)
-{
-    if (position == r->n_tokens - 1 && (r->n_tokens < r->n_limit || r->want_logits != DSR1_LOGITS_NONE))
-        return true;
-    return r->want_logits == DSR1_LOGITS_ALL && position < r->n_prompt;
-}
-
-/* Up to n rows of a request; fewer when the rows of logits run out. */
-static void add_rows(struct engine *e, struct share *share, int n, int *n_logits)
-{
-    struct request *r = share->request;
-    struct step *s = &e->step;
-    share->first = s->n_rows;
-    for (int i = 0; i < n; i++) {
-        int position = r->n_computed + i, logits = -1;
-        if (wants_logits(r, position)) {
-            if (*n_logits == s->max_logits)
-                break;
-            logits = (*n_logits)++;
-        }
-        s->rows[s->n_rows++] = (struct step_row){r->tokens[position], position, &r->seq, logits};
-    }
-    share->n = s->n_rows - share->first;
-}
-
-/* Decodes first, then pieces of prompts until the chunk is full. Returns how many rows are prompt. */
-static int plan(struct engine *e)
-{
-    int n_logits = 0, chunk = e->options.chunk_size, n_prompt = 0;
-    e->step.n_rows = 0;
     for (int i = 0; i < e->n_running; i++) {
         struct request *r = e->running[i].request;
-        e->running[i].n = 0;
-        if (r->n_tokens - r->n_computed == 1 && r->n_tokens > r->n_prompt)
-            add_rows(e, &e->running[i], 1, &n_logits);
+        if (r->cancelled)
+            r->finish = DSR1_FINISH_CANCELLED;
+        else if (r->deadline > 0 && now > r->deadline && r->finish == DSR1_FINISH_NONE)
+            r->finish = DSR1_FINISH_TIMEOUT;
     }
-    for (int i = 0; i < e->n_running && chunk > 0; i++) {
-        struct share *share = &e->running[i];
-        int pending = share->request->n_tokens - share->request->n_computed;
-        if (share->n > 0 || pending == 0)
-            continue;
-        add_rows(e, share, pending < chunk ? pending : chunk, &n_logits);
-        chunk -= share->n;
-        n_prompt += share->n;
-    }
-    return n_prompt;
 }
 
-static void count_finish(struct engine *e, const struct request *r)
+static void end(struct engine *e, struct request *r)
 {
-    e->stats.n_finished++;
-    e->stats.n_cancelled += r->finish == DSR1_FINISH_CANCELLED;
-    e->stats.n_failed += r->finish == DSR1_FINISH_ERROR;
+    answer_done(e, r);
+    pthread_mutex_lock(&e->lock);
+    leave(e, r);
+    pthread_mutex_unlock(&e->lock);
+    drop(e, r);
 }
 
-/* Ends requests whose finish is set: last event, pages back, out of the set. */
+/* Ends running requests whose finish is set: last event, pages back, out of the set. */
 static void retire(struct engine *e)
 {
     for (int i = 0; i < e->n_running;) {
@@ -322,73 +288,81 @@ static void retire(struct engine *e)
             i++;
             continue;
         }
-        answer_done(e, r);
         pthread_mutex_lock(&e->lock);
-        count_finish(e, r);
         e->n_running--;
         for (int j = i; j < e->n_running; j++)
             e->running[j] = e->running[j + 1];
+        r->state = REQUEST_OVER;
         pthread_mutex_unlock(&e->lock);
-        drop(e, r);
+        end(e, r);
     }
 }
 
-static void retire_queued(struct engine *e, struct request *cancelled)
+/* Ends those that never ran, or made way and were not taken up again. */
+static void retire_queued(struct engine *e, struct request *over)
 {
-    while (cancelled) {
-        struct request *r = cancelled;
-        cancelled = r->next;
-        answer_done(e, r);
-        pthread_mutex_lock(&e->lock);
-        count_finish(e, r);
-        pthread_mutex_unlock(&e->lock);
-        drop(e, r);
+    while (over) {
+        struct request *r = over;
+        over = r->next;
+        end(e, r);
     }
+}
+
+static void count_step(struct engine *e, int n_prompt, double seconds)
+{
+    int n_rows = e->step.n_rows, n_draft = 0;
+    pthread_mutex_lock(&e->lock);
+    for (int i = 0; i < e->n_running; i++) {
+        e->running[i].request->lane->served += e->running[i].n;
+        n_draft += e->running[i].n_draft;
+    }
+    e->stats.n_steps++;
+    e->stats.n_step_rows += (uint64_t) n_rows;
+    e->stats.prompt_tokens += (uint64_t) n_prompt;
+    e->stats.completion_tokens += (uint64_t) e->n_written;
+    e->stats.n_drafted += (uint64_t) n_draft;
+    e->stats.n_accepted += (uint64_t) e->n_accepted;
+    e->stats.prefill_s += seconds * n_prompt / n_rows;
+    e->stats.decode_s += seconds * (n_rows - n_prompt) / n_rows;
+    pthread_mutex_unlock(&e->lock);
+    if (n_prompt == 0)
+        draft_cost_learn(&e->cost, n_rows, seconds);
 }
 
 static void compute(struct engine *e, int n_prompt)
 {
-    int n_rows = e->step.n_rows, n_decode = n_rows - n_prompt;
     double start = clock_seconds();
     step_run(&e->step);
-    double spent = clock_seconds() - start;
+    double seconds = clock_seconds() - start;
+    e->n_written = e->n_accepted = 0;
     for (int i = 0; i < e->n_running; i++)
-        if (e->running[i].n > 0) {
-            struct request *r = e->running[i].request;
-            bool prompt_open = r->n_computed < r->n_prompt;
+        if (e->running[i].n > 0)
             answer_take(e, &e->running[i]);
-            if (prompt_open && r->n_computed >= r->n_prompt)
-                prefix_tree_insert(&e->tree, r->scope, r->tokens, r->n_prompt, &r->seq, false);
-        }
-    pthread_mutex_lock(&e->lock);
-    e->stats.n_steps++;
-    e->stats.n_step_rows += (uint64_t) n_rows;
-    e->stats.prompt_tokens += (uint64_t) n_prompt;
-    e->stats.completion_tokens += (uint64_t) n_decode;
-    e->stats.prefill_s += spent * n_prompt / n_rows;
-    e->stats.decode_s += spent * n_decode / n_rows;
-    pthread_mutex_unlock(&e->lock);
+    count_step(e, n_prompt, seconds);
 }
 
 int engine_step(struct engine *e, dsr1_error *err)
 {
     (void) err;
-    for (int i = 0; i < e->n_running; i++)
-        if (atomic_load(&e->running[i].request->cancelled))
-            e->running[i].request->finish = DSR1_FINISH_CANCELLED;
+    pthread_mutex_lock(&e->lock);
+    double now = e->n_deadlines > 0 ? clock_seconds() : 0;
+    end_running(e, now);
+    end_late_queued(e, now);
+    struct request *over = e->over;
+    e->over = NULL;
+    pthread_mutex_unlock(&e->lock);
+    retire_queued(e, over);
     retire(e);
     pthread_mutex_lock(&e->lock);
-    struct request *cancelled = take_cancelled(e);
-    admit(e);
+    schedule_admit(e);
     pthread_mutex_unlock(&e->lock);
-    retire_queued(e, cancelled);
 
-    int n_prompt = plan(e);
+    int n_prompt = schedule_plan(e);
     if (e->step.n_rows > 0)
         compute(e, n_prompt);
     retire(e);
     pthread_mutex_lock(&e->lock);
-    int left = e->n_running + e->n_queued;
+    int left = e->n_running + e->n_queued + (e->over != NULL);
     pthread_mutex_unlock(&e->lock);
     return left;
 }

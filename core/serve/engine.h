@@ -4,11 +4,19 @@
  * Every step mixes the next token of all running requests with pieces of new
  * prompts, at most chunk_size tokens of them, so that a long prompt delays
  * running answers by one chunk at most (chunked prefill, Sarathi,
- * arXiv:2308.16369). A request is admitted when the cache has room for all it
- * may ever need, so a running request never fails for want of memory.
+ * arXiv:2308.16369). A request is admitted with room for its prompt and grows
+ * page by page; when pages run out, the youngest request of the lowest priority
+ * makes way: what it computed stays in the prefix tree while there is room, and
+ * it is taken up again where it was, so that memory decides when an answer
+ * comes and never what it is.
+ *
+ *   engine.c    open, submit, cancel, one step from end to end
+ *   schedule.c  who runs, and with which rows
+ *   answer.c    from a step's logits to events
+ *   score.c     continuations of a prompt; draft.c guessed tokens; lane.c who waits
  *
  * submit, cancel and get_stats may be called from any thread; `lock` guards the
- * queue, the set of running requests and the statistics.
+ * lanes, the requests by id, the set of running requests and the statistics.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -17,6 +25,7 @@
 
 #include "kv/prefix_tree.h"
 #include "model/step.h"
+#include "serve/lane.h"
 #include "serve/request.h"
 #include "text/tokenizer.h"
 
@@ -26,6 +35,7 @@
 struct share {
     struct request *request;
     int first, n;           /* rows; n = 0: none this time */
+    int n_draft;            /* of them, guessed tokens at the end */
 };
 
 struct engine {
@@ -38,14 +48,21 @@ struct engine {
     struct step step;
     dsr1_engine_options options;    /* with every default filled in */
     int n_choices;                  /* logits behind have no token in the vocabulary: never chosen */
+    int32_t think_open, think_close;    /* tokens <think> and </think>, or -1 */
     struct sampler_work work;
+    float *hidden;                  /* step.max_rows x n_embd: what embeddings are made of */
+    struct draft_cost cost;
+    int n_written, n_accepted;      /* of this step: tokens of answers, and guessed ones that were right */
 
     pthread_mutex_t lock;
-    struct request *queue;          /* by priority, then arrival */
-    int n_queued;
-    struct share *running;
+    struct lane *lanes;
+    struct request **by_id;         /* buckets, n_by_id of them: a power of two */
+    size_t n_by_id;
+    struct request *over;           /* left the queue; their last event is due */
+    int n_queued, n_deadlines;      /* n_deadlines: live requests that have one */
+    struct share *running;          /* by priority, then turn */
     int n_running;
-    uint64_t next_id;
+    uint64_t next_id, next_turn;
     dsr1_engine_stats stats;
 };
 
@@ -59,8 +76,17 @@ void engine_cancel(struct engine *engine, uint64_t id);
 int engine_step(struct engine *engine, dsr1_error *err);
 void engine_get_stats(struct engine *engine, dsr1_engine_stats *stats);
 
+/* schedule.c: moves waiting requests into the running set. Under the lock. */
+void schedule_admit(struct engine *engine);
+
+/* schedule.c: fills step.rows. Returns how many of them are prompt. */
+int schedule_plan(struct engine *engine);
+
 /* answer.c: what becomes of a request's logits; sets request->finish when it is over. */
 void answer_take(struct engine *engine, struct share *share);
+
+/* answer.c: hands an event to the caller. */
+void answer_send(const struct request *request, dsr1_event *event);
 
 /* answer.c: the last event. */
 void answer_done(struct engine *engine, struct request *request);

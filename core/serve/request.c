@@ -24,24 +24,30 @@ static dsr1_status check_options(const dsr1_request *f, dsr1_error *err)
         return error_set(err, DSR1_ERR_ARGUMENT, "min_p %g: must be within 0 and 1", f->min_p);
     if (!(f->repeat_penalty >= 0) || !isfinite(f->repeat_penalty))
         return error_set(err, DSR1_ERR_ARGUMENT, "repeat_penalty %g: must be positive", f->repeat_penalty);
+    if (!(f->timeout_ms >= 0) || !isfinite(f->timeout_ms))
+        return error_set(err, DSR1_ERR_ARGUMENT, "timeout_ms %g: must be 0 or more", f->timeout_ms);
+    if (f->n_top < 0 || f->n_top > DSR1_TOP_MAX)
+        return error_set(err, DSR1_ERR_ARGUMENT, "n_top %d: must be 0 to %d", f->n_top, DSR1_TOP_MAX);
+    if (f->max_tokens != 0 && (f->n_continuations > 0 || f->pooling != DSR1_POOLING_NONE))
+        return error_set(err, DSR1_ERR_ARGUMENT, "a request for scores or an embedding has no answer: max_tokens must be 0");
     for (size_t i = 0; i < f->n_stop; i++)
         if (!f->stop[i] || !f->stop[i][0])
             return error_set(err, DSR1_ERR_ARGUMENT, "a stop string is empty");
     return DSR1_OK;
 }
 
-static dsr1_status check_prompt(const dsr1_request *f, int context_size, int n_vocab, dsr1_error *err)
+static dsr1_status check_prompt(const dsr1_request *f, const struct request_bounds *b, dsr1_error *err)
 {
     if (f->n_tokens == 0)
         return error_set(err, DSR1_ERR_ARGUMENT, "the prompt is empty");
     /* One token of answer must fit behind the prompt, if an answer is asked for. */
-    size_t room = (size_t) context_size - (f->max_tokens != 0);
+    size_t room = (size_t) b->context_size - (f->max_tokens != 0);
     if (f->n_tokens > room)
         return error_set(err, DSR1_ERR_LIMIT, "prompt has %zu tokens, but the context holds %d", f->n_tokens,
-                         context_size);
+                         b->context_size);
     for (size_t i = 0; i < f->n_tokens; i++)
-        if (f->tokens[i] < 0 || f->tokens[i] >= n_vocab)
-            return error_set(err, DSR1_ERR_ARGUMENT, "token %d is not in the vocabulary of %d", f->tokens[i], n_vocab);
+        if (f->tokens[i] < 0 || f->tokens[i] >= b->n_vocab)
+            return error_set(err, DSR1_ERR_ARGUMENT, "token %d is not in the vocabulary of %d", f->tokens[i], b->n_vocab);
     return DSR1_OK;
 }
 
@@ -61,37 +67,75 @@ static bool copy_stops(struct request *r, const dsr1_request *f)
     return true;
 }
 
-dsr1_status request_open(const dsr1_request *f, int context_size, int n_vocab, struct request **out, dsr1_error *err)
+static void copy_options(struct request *r, const dsr1_request *f)
+{
+    r->sampler = (struct sampler){f->temperature, f->top_k, f->top_p, f->min_p, f->repeat_penalty, f->seed};
+    r->ignore_end = f->ignore_end;
+    r->special = f->special;
+    r->separate_reasoning = f->separate_reasoning;
+    reasoning_begin(&r->reasoning, f->reasoning_open);
+    r->want_logprobs = f->want_logprobs;
+    r->n_top = f->n_top;
+    r->want_logits = f->want_logits;
+    r->pooling = f->pooling;
+    r->priority = f->priority;
+    r->scope = f->scope;
+    r->on_event = f->on_event;
+    r->user = f->user;
+    draft_open(&r->draft, f->no_draft);
+}
+
+/* What a request without an answer needs is known; so is what one needs that must not start over. */
+static dsr1_status set_room(struct request *r, const struct request_bounds *b, dsr1_error *err)
+{
+    int last = r->n_limit > r->n_prompt ? r->n_limit - 1 : r->n_prompt;
+    if (r->score.n_texts > 0 && r->n_prompt + r->score.longest > b->context_size)
+        return error_set(err, DSR1_ERR_LIMIT, "prompt and continuation have %d tokens, but the context holds %d",
+                         r->n_prompt + r->score.longest, b->context_size);
+    r->n_reserve = r->score.n_texts > 0 ? r->n_prompt + r->score.longest - 1 : last;
+    r->fixed = r->n_limit == r->n_prompt || r->want_logits == DSR1_LOGITS_ALL;
+    return DSR1_OK;
+}
+
+static dsr1_status copy_all(struct request *r, const dsr1_request *f, const struct request_bounds *b, dsr1_error *err)
+{
+    int room = b->context_size - (int) f->n_tokens;
+    r->n_prompt = r->n_tokens = (int) f->n_tokens;
+    r->n_limit = r->n_prompt + (f->max_tokens < 0 || f->max_tokens > room ? room : f->max_tokens);
+    r->tokens = memory_array((size_t) r->n_limit, sizeof *r->tokens);
+    r->pooled = f->pooling ? memory_array((size_t) b->n_embd, sizeof *r->pooled) : NULL;
+    if (!r->tokens || (f->pooling && !r->pooled) || !copy_stops(r, f))
+        return error_nomem(err, "a request");
+    memcpy(r->tokens, f->tokens, f->n_tokens * sizeof *r->tokens);
+    dsr1_status status = score_open(&r->score, f, b->n_vocab, err);
+    return status == DSR1_OK ? set_room(r, b, err) : status;
+}
+
+dsr1_status request_open(const dsr1_request *f, const struct request_bounds *b, struct request **out, dsr1_error *err)
 {
     dsr1_status status = check_options(f, err);
     if (status == DSR1_OK)
-        status = check_prompt(f, context_size, n_vocab, err);
+        status = check_prompt(f, b, err);
     if (status != DSR1_OK)
         return status;
     struct request *r = memory_array(1, sizeof *r);
     if (!r)
         return error_nomem(err, "a request");
-    r->n_prompt = r->n_tokens = (int) f->n_tokens;
-    int room = context_size - r->n_prompt;
-    r->n_limit = r->n_prompt + (f->max_tokens < 0 || f->max_tokens > room ? room : f->max_tokens);
-    r->tokens = memory_array((size_t) r->n_limit, sizeof *r->tokens);
-    if (!r->tokens || !copy_stops(r, f)) {
+    copy_options(r, f);
+    status = copy_all(r, f, b, err);
+    if (status != DSR1_OK) {
         request_close(r);
-        return error_nomem(err, "a request");
+        return status;
     }
-    memcpy(r->tokens, f->tokens, f->n_tokens * sizeof *r->tokens);
-    r->sampler = (struct sampler){f->temperature, f->top_k, f->top_p, f->min_p, f->repeat_penalty, f->seed};
-    r->ignore_end = f->ignore_end;
-    r->special = f->special;
-    r->want_logits = f->want_logits;
-    r->priority = f->priority;
-    r->scope = f->scope;
-    r->on_event = f->on_event;
-    r->user = f->user;
-    /* The last token of an answer is never fed back. */
-    r->n_reserved = r->n_limit > r->n_prompt ? r->n_limit - 1 : r->n_prompt;
     *out = r;
     return DSR1_OK;
+}
+
+int request_cacheable(const struct request *r)
+{
+    if (r->want_logits == DSR1_LOGITS_ALL || r->pooling == DSR1_POOLING_MEAN)
+        return 0;
+    return r->n_tokens - 1;
 }
 
 void request_close(struct request *r)
@@ -102,6 +146,10 @@ void request_close(struct request *r)
         buffer_free(&r->stops[i]);
     free(r->stops);
     stream_free(&r->stream);
+    stream_free(&r->thought);
+    score_close(&r->score);
+    draft_close(&r->draft);
+    free(r->pooled);
     free(r->tokens);
     free(r);
 }

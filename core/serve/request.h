@@ -7,42 +7,77 @@
 #define SERVE_REQUEST_H
 
 #include "kv/kv_cache.h"
+#include "serve/draft.h"
 #include "serve/sampler.h"
+#include "serve/score.h"
 #include "serve/stream.h"
+#include "text/reasoning.h"
 
-#include <stdatomic.h>
+struct lane;
+
+enum request_state { REQUEST_QUEUED, REQUEST_RUNNING, REQUEST_OVER };
 
 struct request {
     uint64_t id;
-    struct request *next;       /* in the queue */
+    struct request *next;       /* in its lane, or in the list of those that are over */
+    struct request *next_by_id;
+    struct lane *lane;
+    uint64_t turn;              /* order of first admission; 0: never admitted */
+    enum request_state state;
+
     int32_t *tokens;            /* prompt, then answer; room for n_limit */
     int n_prompt, n_tokens, n_limit;
-    int n_cached;               /* of the prompt, found in the prefix tree */
+    int n_cached;               /* of the prompt, found in the prefix tree when it was first admitted */
     int n_computed;             /* positions whose keys and values are in the cache */
-    int n_reserved;             /* positions that the sequence may need */
+    bool fixed;                 /* all its room is reserved at admission, and it never makes way for others */
+    int n_reserve;              /* positions to have room for, if fixed */
     struct kv_seq seq;
+
     struct sampler sampler;
+    struct draft draft;
     struct buffer *stops;
     size_t n_stops;
-    struct stream stream;
+    struct stream stream;       /* the answer */
+    struct stream thought;      /* the reasoning in front of it */
+    struct reasoning reasoning;
+    bool separate_reasoning;
     bool ignore_end, special;
+    bool want_logprobs;
+    int n_top;
     dsr1_logits_mode want_logits;
+    dsr1_pooling pooling;
+    double *pooled;             /* n_embd sums */
+    struct score score;
+
     int priority;
     uint64_t scope;
     dsr1_event_fn on_event;
     void *user;
-    atomic_bool cancelled;
+    bool cancelled;             /* the engine's lock guards it */
+    double deadline;            /* clock_seconds(); 0: none */
     dsr1_finish finish;         /* not NONE: the DONE event is due */
     dsr1_error error;
     double t_submit, t_start, t_first, t_end;
 };
 
-/*
- * Copies what the caller gave. context_size bounds prompt and answer together;
- * n_vocab bounds the ids.
- */
-dsr1_status request_open(const dsr1_request *from, int context_size, int n_vocab, struct request **request,
+/* What the engine tells about itself so that a request can be checked. */
+struct request_bounds {
+    int context_size;           /* prompt and answer together */
+    int n_vocab, n_embd;
+};
+
+/* Copies what the caller gave. */
+dsr1_status request_open(const dsr1_request *from, const struct request_bounds *bounds, struct request **request,
                          dsr1_error *err);
 void request_close(struct request *request);
+
+/* How many tokens in front may come from the prefix tree. The last one is always computed: its logits go on. */
+int request_cacheable(const struct request *request);
+
+/* Is the prompt done, so that an answer is being written? */
+static inline bool request_answering(const struct request *request)
+{
+    return request->n_computed >= request->n_prompt;
+}
 
 #endif

@@ -113,18 +113,48 @@ static int sample(const struct sampler *s, const struct kernels *k, float *p, in
     return draw(p, ids + count - kept, kept, u);
 }
 
-int32_t sampler_choose(const struct sampler *s, const struct kernels *k, float *logits, int n, const int32_t *recent,
-                       int n_recent, uint64_t index, struct sampler_work *work, float *logprob)
+double sampler_log_total(const struct kernels *k, const float *logits, int n, float *values)
 {
-    int best = argmax(logits, n);
-    float max = logits[best];
-    memcpy(work->values, logits, (size_t) n * sizeof *logits);
-    double log_total = log(k->softmax_exp(work->values, n));
+    double max = logits[argmax(logits, n)];
+    memcpy(values, logits, (size_t) n * sizeof *logits);
+    return max + log(k->softmax_exp(values, n));
+}
+
+int sampler_top(const float *logits, int n, double log_total, dsr1_top *top, int most)
+{
+    int count = 0;
+    for (int i = 0; i < n && most > 0; i++) {
+        if (count == most && logits[i] <= top[count - 1].logprob)
+            continue;
+        int at = count < most ? count++ : most - 1;
+        for (; at > 0 && top[at - 1].logprob < logits[i]; at--)
+            top[at] = top[at - 1];
+        top[at] = (dsr1_top){i, logits[i]};
+    }
+    for (int i = 0; i < count; i++)
+        top[i].logprob = (float) (top[i].logprob - log_total);
+    return count;
+}
+
+static void forbid(float *values, int n, const uint64_t *allowed)
+{
+    for (int i = 0; i < n; i++)
+        if (!(allowed[i / 64] >> (i % 64) & 1))
+            values[i] = -INFINITY;
+}
+
+int32_t sampler_choose(const struct sampler *s, const struct kernels *k, const float *logits, int n,
+                       const uint64_t *allowed, const int32_t *recent, int n_recent, uint64_t index,
+                       struct sampler_work *work, float *logprob)
+{
+    double log_total = sampler_log_total(k, logits, n, work->values);
     memcpy(work->values, logits, (size_t) n * sizeof *logits);
 
     if (s->repeat_penalty > 0 && s->repeat_penalty != 1)
         penalize(work->values, n, s->repeat_penalty, recent, n_recent);
+    if (allowed)
+        forbid(work->values, n, allowed);
     int token = s->temperature > 0 ? sample(s, k, work->values, n, index, work->ids) : argmax(work->values, n);
-    *logprob = (float) ((double) (logits[token] - max) - log_total);
+    *logprob = (float) ((double) logits[token] - log_total);
     return token;
 }

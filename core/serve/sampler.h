@@ -6,6 +6,7 @@
 #ifndef SERVE_SAMPLER_H
 #define SERVE_SAMPLER_H
 
+#include "dsr1.h"
 #include "kernel/kernel.h"
 
 struct sampler {
@@ -19,17 +20,25 @@ struct sampler {
 enum { REPEAT_WINDOW = 64 };
 
 /*
- * Chooses a token. logits (n) are used up; work has room for n floats and n
- * ids. recent are the last n_recent tokens, for the penalty. draw numbers the
- * tokens of a request: together with the seed it decides the random number.
- * *logprob is the token's log-probability under the logits as given. Equal
- * logits: the lowest id wins. -INFINITY marks a token that must not be chosen.
+ * Chooses a token. work has room for n floats and n ids. recent are the last
+ * n_recent tokens, for the penalty. draw numbers the tokens of a request:
+ * together with the seed it decides the random number. allowed is a bit for
+ * each token that may be chosen, at least one of them; NULL: all. *logprob is
+ * the token's log-probability under the logits as given. Equal logits: the
+ * lowest id wins.
  */
 struct sampler_work {
     float *values;
     int *ids;
 };
-int32_t sampler_choose(const struct sampler *sampler, const struct kernels *kernels, float *logits, int n,
-                       const int32_t *recent, int n_recent, uint64_t draw, struct sampler_work *work, float *logprob);
+int32_t sampler_choose(const struct sampler *sampler, const struct kernels *kernels, const float *logits, int n,
+                       const uint64_t *allowed, const int32_t *recent, int n_recent, uint64_t draw,
+                       struct sampler_work *work, float *logprob);
+
+/* log(sum(exp(logits))): a logit less this is a log-probability. values has room for n floats. */
+double sampler_log_total(const struct kernels *kernels, const float *logits, int n, float *values);
+
+/* The `most` largest logits, in descending order, the lowest id first among equals; returns how many. */
+int sampler_top(const float *logits, int n, double log_total, dsr1_top *top, int most);
 
 #endif

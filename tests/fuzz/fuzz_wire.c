@@ -21,49 +21,88 @@ static void same(const struct wire_frame *frame, struct buffer *again, bool put)
     buffer_free(again);
 }
 
+/* A signalling NaN may come back quiet; then the bytes differ and rightly so. */
+static void nearly_same(const struct wire_frame *frame, struct buffer *again, bool put)
+{
+    if (!put || again->size != frame->size + WIRE_FRAME_HEADER)
+        abort();
+    buffer_free(again);
+}
+
 static void read_requests(const struct wire_frame *frame)
 {
+    static struct wire_complete complete;
+    static struct wire_score score;
+    struct wire_embed embed;
     struct wire_hello hello;
-    struct wire_complete complete;
+    struct wire_tokens tokens;
     struct wire_text text;
+    struct wire_ids ids;
     struct buffer again = {0};
     if (wire_get_hello(frame, &hello) == DSR1_OK)
         same(frame, &again, wire_put_hello(&again, &hello));
-    if (wire_get_complete(frame, &complete) == DSR1_OK) {
-        /* A signalling NaN may come back quiet; then the bytes differ and rightly so. */
-        bool numbers = complete.temperature == complete.temperature && complete.top_p == complete.top_p &&
-                       complete.min_p == complete.min_p && complete.repeat_penalty == complete.repeat_penalty;
-        bool put = wire_put_complete(&again, frame->request, &complete);
-        if (numbers)
-            same(frame, &again, put);
-        buffer_free(&again);
-    }
-    if (wire_get_tokens(frame, &text) == DSR1_OK)
-        same(frame, &again, wire_put_tokens(&again, frame->request, text));
+    if (wire_get_complete(frame, &complete) == DSR1_OK)
+        nearly_same(frame, &again, wire_put_complete(&again, frame->request, &complete));
+    if (wire_get_score(frame, &score) == DSR1_OK)
+        nearly_same(frame, &again, wire_put_score(&again, frame->request, &score));
+    if (wire_get_embed(frame, &embed) == DSR1_OK)
+        nearly_same(frame, &again, wire_put_embed(&again, frame->request, &embed));
+    if (wire_get_tokens(frame, &tokens) == DSR1_OK)
+        same(frame, &again, wire_put_tokens(&again, frame->request, &tokens));
+    if (wire_get_reload(frame, &text) == DSR1_OK)
+        same(frame, &again, wire_put_reload(&again, frame->request, text));
+    if (wire_get_detokenize(frame, &ids) == DSR1_OK)
+        for (uint32_t i = 0; i < ids.n; i++)
+            if (wire_id(&ids, i) == INT32_MIN && i == UINT32_MAX)
+                abort();
+}
+
+static void read_pieces(const struct wire_frame *frame, const struct wire_piece *piece)
+{
+    struct wire_token token;
+    size_t at = 0;
+    uint32_t n = 0;
+    while (n < piece->n_tokens && wire_next_token(piece, &at, &token))
+        n++;
+    if (n != piece->n_tokens || at != piece->tokens.size || at > frame->size)
+        abort();
 }
 
 static void read_events(const struct wire_frame *frame)
 {
+    static struct wire_score_result scores;
+    static struct wire_embed_result embedding;
     struct wire_done done;
+    struct wire_piece piece;
     struct wire_error error;
     struct wire_text text;
+    struct wire_model model;
     struct wire_stats stats;
+    struct wire_ids ids;
     struct buffer again = {0};
     uint64_t n;
     if (wire_get_done(frame, &done) == DSR1_OK) {
-        wire_put_done(&again, frame->request, &done);
-        buffer_free(&again);
+        read_pieces(frame, &done.piece);
+        nearly_same(frame, &again, wire_put_done(&again, frame->request, &done));
+    }
+    if (wire_get_text_event(frame, &piece) == DSR1_OK) {
+        read_pieces(frame, &piece);
+        same(frame, &again, wire_put_text_event(&again, frame->request, &piece));
     }
     if (wire_get_error(frame, &error) == DSR1_OK && error.status >= 0)
         abort();
-    if (wire_get_text_event(frame, &text) == DSR1_OK)
-        same(frame, &again, wire_put_text_event(&again, frame->request, text));
-    if (wire_get_tokens_result(frame, &n) == DSR1_OK)
-        same(frame, &again, wire_put_tokens_result(&again, frame->request, n));
-    if (wire_get_stats_result(frame, &stats) == DSR1_OK) {
-        wire_put_stats_result(&again, frame->request, &stats);
-        buffer_free(&again);
-    }
+    if (wire_get_text_result(frame, &text) == DSR1_OK)
+        same(frame, &again, wire_put_text_result(&again, frame->request, text));
+    if (wire_get_tokens_result(frame, &n, &ids) == DSR1_OK && ids.n > n)
+        abort();
+    if (wire_get_score_result(frame, &scores) == DSR1_OK)
+        nearly_same(frame, &again, wire_put_score_result(&again, frame->request, &scores));
+    if (wire_get_embed_result(frame, &embedding) == DSR1_OK)
+        nearly_same(frame, &again, wire_put_embed_result(&again, frame->request, &embedding));
+    if (wire_get_model_result(frame, &model) == DSR1_OK)
+        same(frame, &again, wire_put_model_result(&again, frame->request, &model));
+    if (wire_get_stats_result(frame, &stats) == DSR1_OK)
+        nearly_same(frame, &again, wire_put_stats_result(&again, frame->request, &stats));
 }
 
 /* In memory of its own size, so that a read behind its end is seen. */

@@ -291,7 +291,8 @@ static inline struct wire_stats client_stats(struct client *client)
 
 static inline struct wire_complete raw_request(const char *prompt, int max_tokens)
 {
-    return (struct wire_complete){.raw = true, .max_tokens = max_tokens, .prompt = wire_text(prompt)};
+    return (struct wire_complete){.max_tokens = max_tokens,
+                                  .prompt = {.n_turns = 1, .turns = {{.content = wire_text(prompt)}}}};
 }
 
 /* One request, start to end: its text goes to *text (may be NULL). */
@@ -303,16 +304,16 @@ static inline struct wire_done client_complete(struct client *client, const stru
     client_send(client);
     const struct wire_frame *frame;
     while ((frame = client_next(client)) && frame->type == WIRE_TEXT) {
-        struct wire_text piece;
+        struct wire_piece piece;
         assert_int_equal(wire_get_text_event(frame, &piece), DSR1_OK);
         if (text)
-            buffer_append(text, piece.data, piece.size);
+            buffer_append(text, piece.text.data, piece.text.size);
     }
     assert_non_null(frame);
     assert_int_equal(frame->type, WIRE_DONE);
     assert_int_equal(wire_get_done(frame, &done), DSR1_OK);
     if (text)
-        buffer_append(text, done.text.data, done.text.size);
+        buffer_append(text, done.piece.text.data, done.piece.text.size);
     return done;
 }
 

@@ -175,13 +175,13 @@ static void take_answers(struct client *client, struct buffer *texts)
         assert_non_null(frame);
         assert_in_range(frame->request, 0, N_PROMPTS - 1);
         if (frame->type == WIRE_TEXT) {
-            assert_int_equal(wire_get_text_event(frame, &done.text), DSR1_OK);
+            assert_int_equal(wire_get_text_event(frame, &done.piece), DSR1_OK);
         } else {
             assert_int_equal(frame->type, WIRE_DONE);
             assert_int_equal(wire_get_done(frame, &done), DSR1_OK);
             n_done++;
         }
-        buffer_append(&texts[frame->request], done.text.data, done.text.size);
+        buffer_append(&texts[frame->request], done.piece.text.data, done.piece.text.size);
     }
 }
 
@@ -295,19 +295,22 @@ static void prefixes_are_shared_within_a_role_only(void **state)
 /* What is wrong                                                       */
 /* ------------------------------------------------------------------ */
 
+#define RAW(TEXT, SIZE) {.n_turns = 1, .turns = {{.content = {TEXT, SIZE}}}}
+#define CHAT(TEXT, SIZE) {.kind = WIRE_PROMPT_CHAT, .n_turns = 1, .turns = {{{"user", 4}, {TEXT, SIZE}}}}
+
 static void a_request_that_cannot_run_gets_its_own_error(void **state)
 {
     (void) state;
     static char long_text[100000];
     memset(long_text, 'x', sizeof long_text - 1);
     const struct wire_complete cases[] = {
-        {.raw = true, .max_tokens = 5, .prompt = {long_text, 3000}},            /* more tokens than the context */
-        {.raw = true, .max_tokens = 5, .prompt = {long_text, 99999}},           /* refused before it is tokenised */
-        {.raw = true, .max_tokens = 5, .prompt = {"a", 1}, .temperature = -1},
-        {.raw = true, .max_tokens = 5, .prompt = {"a", 1}, .top_p = 2},
-        {.raw = true, .max_tokens = 5, .prompt = {"a", 1}, .n_stop = 1, .stop = {{"", 0}}},
-        {.raw = true, .max_tokens = 5, .prompt = {"a\0b", 3}},
-        {.max_tokens = 5, .prompt = {"a", 1}},                                  /* this model has no chat template */
+        {.max_tokens = 5, .prompt = RAW(long_text, 3000)},            /* more tokens than the context */
+        {.max_tokens = 5, .prompt = RAW(long_text, 99999)},           /* refused before it is tokenised */
+        {.max_tokens = 5, .prompt = RAW("a", 1), .temperature = -1},
+        {.max_tokens = 5, .prompt = RAW("a", 1), .top_p = 2},
+        {.max_tokens = 5, .prompt = RAW("a", 1), .n_stop = 1, .stop = {{"", 0}}},
+        {.max_tokens = 5, .prompt = CHAT("a\0b", 3)},
+        {.max_tokens = 5, .prompt = CHAT("a", 1)},                    /* this model has no chat template */
     };
     const dsr1_status wanted[] = {DSR1_ERR_LIMIT,    DSR1_ERR_LIMIT,    DSR1_ERR_ARGUMENT,   DSR1_ERR_ARGUMENT,
                                   DSR1_ERR_ARGUMENT, DSR1_ERR_ARGUMENT, DSR1_ERR_UNSUPPORTED};
@@ -356,13 +359,14 @@ static void tokens_are_counted_as_the_model_cuts_them(void **state)
     struct engine_process engine;
     dsr1_model *model;
     uint64_t n;
+    struct wire_ids ids;
     const char *const text = "Some text, \xc3\xa4 and <|x|>";
     assert_int_equal(dsr1_model_open(TEST_MODEL, &model, NULL), DSR1_OK);
     engine_start(&engine, NULL);
     struct client client = client_open(&engine);
-    wire_put_tokens(&client.out, 5, wire_text(text));
+    wire_put_tokens(&client.out, 5, &(struct wire_tokens){.text = wire_text(text)});
     client_send(&client);
-    assert_int_equal(wire_get_tokens_result(client_expect(&client, WIRE_TOKENS_RESULT, 5), &n), DSR1_OK);
+    assert_int_equal(wire_get_tokens_result(client_expect(&client, WIRE_TOKENS_RESULT, 5), &n, &ids), DSR1_OK);
     assert_int_equal(n, dsr1_tokenize(model, text, strlen(text), 0, NULL, 0));
     dsr1_model_close(model);
     client_close(&client);

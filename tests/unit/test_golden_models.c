@@ -202,6 +202,10 @@ static void on_event(const dsr1_event *event, void *user)
         if (event->error)
             snprintf(answer->message, sizeof answer->message, "%s", event->error->message);
         break;
+    case DSR1_EVENT_SCORE:
+    case DSR1_EVENT_EMBEDDING:
+        fail_msg("nobody asked for this");
+        break;
     }
 }
 

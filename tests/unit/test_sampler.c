@@ -19,11 +19,10 @@ static const float plain[N] = {1.0f, 3.0f, 2.0f, 3.0f, -1.0f, 0.0f};
 static int32_t choose(const struct sampler *s, const float *from, const int32_t *recent, int n_recent, uint64_t draw,
                       float *logprob)
 {
-    float logits[N], values[N], unused;
+    float values[N], unused;
     int ids[N];
     struct sampler_work work = {values, ids};
-    memcpy(logits, from, sizeof logits);
-    return sampler_choose(s, kernels_for(CPU_SCALAR), logits, N, recent, n_recent, draw, &work,
+    return sampler_choose(s, kernels_for(CPU_SCALAR), from, N, NULL, recent, n_recent, draw, &work,
                           logprob ? logprob : &unused);
 }
 
@@ -80,6 +79,40 @@ static void expect_frequencies(const struct sampler *s, const double *p)
         double sigma = sqrt(DRAWS * p[i] * (1 - p[i]));
         assert_true(fabs(count[i] - DRAWS * p[i]) <= 5 * sigma);
     }
+}
+
+/* 0 and 4 only: greedy takes the better one, and draws fall on no other; the log-probability is the model's. */
+static void what_is_not_allowed_is_never_chosen(void **state)
+{
+    (void) state;
+    struct sampler greedy = {0}, warm = {.temperature = 2.0f, .seed = 3};
+    const uint64_t allowed = 1 << 0 | 1 << 4;
+    float values[N], logprob, free_logprob;
+    int ids[N], seen[N] = {0};
+    struct sampler_work work = {values, ids};
+    const struct kernels *k = kernels_for(CPU_SCALAR);
+    assert_int_equal(sampler_choose(&greedy, k, plain, N, &allowed, NULL, 0, 0, &work, &logprob), 0);
+    choose(&greedy, plain, NULL, 0, 0, &free_logprob);
+    assert_true(fabsf(logprob - (free_logprob - 2.0f)) < 1e-5f);
+    for (uint64_t i = 0; i < 200; i++)
+        seen[sampler_choose(&warm, k, plain, N, &allowed, NULL, 0, i, &work, &logprob)]++;
+    assert_int_equal(seen[0] + seen[4], 200);
+    assert_true(seen[0] > seen[4] && seen[4] > 0);
+}
+
+static void the_most_likely_come_in_order(void **state)
+{
+    (void) state;
+    dsr1_top top[4];
+    float values[N];
+    double total = sampler_log_total(kernels_for(CPU_SCALAR), plain, N, values);
+    assert_int_equal(sampler_top(plain, N, total, top, 4), 4);
+    const int32_t wanted[] = {1, 3, 2, 0};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(top[i].token, wanted[i]);
+        assert_true(fabs((double) top[i].logprob - ((double) plain[wanted[i]] - total)) < 1e-6);
+    }
+    assert_int_equal(sampler_top(plain, N, total, top, 0), 0);
 }
 
 static void frequencies_follow_temperature(void **state)
@@ -141,6 +174,8 @@ int main(void)
         cmocka_unit_test(logprob_is_of_the_models_own_distribution),
         cmocka_unit_test(the_penalty_lowers_recent_tokens_of_either_sign_once),
         cmocka_unit_test(a_draw_depends_on_seed_and_index_alone),
+        cmocka_unit_test(what_is_not_allowed_is_never_chosen),
+        cmocka_unit_test(the_most_likely_come_in_order),
         cmocka_unit_test(frequencies_follow_temperature),
         cmocka_unit_test(top_k_keeps_the_k_largest),
         cmocka_unit_test(top_p_keeps_the_smallest_set_that_reaches_p),

@@ -36,181 +36,175 @@ static bool same_text(struct wire_text a, struct wire_text b)
 static const struct wire_hello hello = {WIRE_PROTOCOL, WIRE_PEER_BACKEND, 4711, 16384, 10, {"0.1.0", 5}, {"m.gguf", 6}};
 
 /* A zero byte and text that is not ASCII pass through. */
-static const struct wire_complete complete = {.raw = true,
-                                              .stream = true,
-                                              .max_tokens = -1,
-                                              .temperature = 0.7f,
-                                              .top_k = 40,
-                                              .top_p = 0.9f,
-                                              .min_p = 0.05f,
-                                              .repeat_penalty = 1.1f,
-                                              .seed = UINT64_MAX - 3,
-                                              .priority = -1,
-                                              .has_system = true,
-                                              .system = {"\xc3\xa4\0z", 4},
-                                              .prompt = {"once", 4},
-                                              .n_stop = 2,
-                                              .stop = {{"\n\n", 2}, {"", 0}}};
+static const struct wire_complete complete = {
+    .terms = {-1, 2500.5},
+    .prompt = {.kind = WIRE_PROMPT_CHAT,
+               .think = WIRE_THINK_OFF,
+               .n_turns = 2,
+               .turns = {{{"system", 6}, {"\xc3\xa4\0z", 4}}, {{"user", 4}, {"once", 4}}},
+               .opening = {"{", 1}},
+    .stream = true,
+    .max_tokens = -1,
+    .temperature = 0.7f,
+    .top_k = 40,
+    .top_p = 0.9f,
+    .min_p = 0.05f,
+    .repeat_penalty = 1.1f,
+    .seed = UINT64_MAX - 3,
+    .heal = true,
+    .want_logprobs = true,
+    .n_top = 5,
+    .constraint = DSR1_CONSTRAINT_CHOICES,
+    .n_constraint = 2,
+    .constraint_texts = {{"yes", 3}, {"no", 2}},
+    .n_stop = 2,
+    .stop = {{"\n\n", 2}, {"", 0}}};
 
-static const struct wire_done done = {DSR1_FINISH_STOP, {1, 2, 3, 4.5, 5.5, 6.5}, {"text", 4}};
+static const struct wire_score score = {.terms = {3, 0},
+                                        .prompt = {.n_turns = 1, .turns = {{{"", 0}, {"once", 4}}}},
+                                        .n_continuations = 2,
+                                        .continuations = {{" upon", 5}, {" more", 5}}};
+static const struct wire_embed embed = {{0, 10}, DSR1_POOLING_MEAN, {"some text", 9}};
+static const struct wire_tokens tokens = {true, true, {"some text", 9}};
+static const struct wire_piece a_piece = {{"text", 4}, {"thought", 7}, 0, {"", 0}};
+static const struct wire_done done = {DSR1_FINISH_STOP, {1, 2, 3, 4.5, 5.5, 6.5}, {{"text", 4}, {"", 0}, 0, {"", 0}}};
+static const struct wire_score_result scores = {{1, 2, 3, 4.5, 5.5, 6.5}, 2, {-1.5, -2.5}, {3, 4}};
+static const struct wire_embed_result embedding = {{1, 2, 3, 4.5, 5.5, 6.5}, 3, {0.5f, -0.25f, 0.125f}};
+static const struct wire_model model = {.path = {"m.gguf", 6}, .name = {"M", 1}, .architecture = {"llama", 5},
+                                        .file_type = {"Q8_0", 4}, .template_name = {"chatml", 6}, .digest = {"ab", 2},
+                                        .n_parameters = 7, .size = 8, .n_layers = 9, .n_embd = 10, .n_vocab = 11,
+                                        .n_experts = 12, .n_experts_used = 13, .n_context_train = 14,
+                                        .context_size = 15, .has_fim = true, .opens_reasoning = true};
 static const struct wire_error error = {DSR1_ERR_BUSY, {"full", 4}};
 static const struct wire_text text = {"some text", 9};
-static const struct wire_stats stats = {{.n_threads = 1, .context_size = 2, .max_batch = 3, .n_running = 4,
-                                         .n_queued = 5, .kv_used = 6, .kv_size = (size_t) 7 << 33, .n_requests = 8,
-                                         .n_finished = 9, .n_cancelled = 10, .n_failed = 11, .prompt_tokens = 12,
-                                         .cached_tokens = 13, .completion_tokens = 14, .n_steps = 15,
-                                         .n_step_rows = 16, .prefill_s = 17.25, .decode_s = 18.5},
-                                        19,
-                                        20};
+static const struct wire_stats stats = {
+    {.n_threads = 1, .context_size = 2, .max_batch = 3, .n_running = 4, .n_queued = 5, .kv_used = 6,
+     .kv_size = (size_t) 7 << 33, .n_requests = 8, .n_finished = 9, .n_cancelled = 10, .n_failed = 11,
+     .prompt_tokens = 12, .cached_tokens = 13, .completion_tokens = 14, .n_steps = 15, .n_step_rows = 16,
+     .n_preempted = 21, .n_forced = 22, .n_drafted = 23, .n_accepted = 24, .prefill_s = 17.25, .decode_s = 18.5},
+    19, 20};
+static const int32_t some_ids[] = {5, -1, INT32_MAX};
+
+/*
+ * Each message is put, got, and put again: the bytes must be the same. Fields
+ * that take turns being different in the messages above would show an exchange.
+ */
+#define MESSAGE(NAME, STRUCT, VALUE)                                        \
+    static bool put_##NAME(struct buffer *out)                              \
+    {                                                                       \
+        return wire_put_##NAME(out, 5, &(VALUE));                           \
+    }                                                                       \
+    static dsr1_status get_##NAME(const struct wire_frame *frame)           \
+    {                                                                       \
+        static struct STRUCT got;                                           \
+        struct buffer again = {0};                                          \
+        dsr1_status status = wire_get_##NAME(frame, &got);                  \
+        if (status == DSR1_OK) {                                            \
+            assert_true(wire_put_##NAME(&again, 5, &got));                  \
+            assert_same(frame, &again);                                     \
+        }                                                                   \
+        buffer_free(&again);                                                \
+        return status;                                                      \
+    }
+
+static void assert_same(const struct wire_frame *frame, const struct buffer *again)
+{
+    assert_int_equal(again->size, frame->size + WIRE_FRAME_HEADER);
+    assert_memory_equal(again->data + WIRE_FRAME_HEADER, frame->payload, frame->size);
+}
+
+MESSAGE(complete, wire_complete, complete)
+MESSAGE(score, wire_score, score)
+MESSAGE(embed, wire_embed, embed)
+MESSAGE(tokens, wire_tokens, tokens)
+MESSAGE(done, wire_done, done)
+MESSAGE(error, wire_error, error)
+MESSAGE(text_event, wire_piece, a_piece)
+MESSAGE(score_result, wire_score_result, scores)
+MESSAGE(embed_result, wire_embed_result, embedding)
+MESSAGE(model_result, wire_model, model)
+MESSAGE(stats_result, wire_stats, stats)
 
 static bool put_hello(struct buffer *out)
 {
     return wire_put_hello(out, &hello);
 }
 
-static bool put_complete(struct buffer *out)
+static dsr1_status get_hello(const struct wire_frame *frame)
 {
-    return wire_put_complete(out, 5, &complete);
+    struct wire_hello got;
+    struct buffer again = {0};
+    dsr1_status status = wire_get_hello(frame, &got);
+    if (status == DSR1_OK) {
+        assert_true(wire_put_hello(&again, &got));
+        assert_same(frame, &again);
+    }
+    buffer_free(&again);
+    return status;
 }
 
-static bool put_done(struct buffer *out)
+static bool put_reload(struct buffer *out)
 {
-    return wire_put_done(out, 5, &done);
+    return wire_put_reload(out, 5, text);
 }
 
-static bool put_error(struct buffer *out)
+static dsr1_status get_reload(const struct wire_frame *frame)
 {
-    return wire_put_error(out, 5, &error);
+    struct wire_text got;
+    dsr1_status status = wire_get_reload(frame, &got);
+    if (status == DSR1_OK)
+        assert_true(same_text(got, text));
+    return status;
 }
 
-static bool put_text(struct buffer *out)
+static bool put_text_result(struct buffer *out)
 {
-    return wire_put_text_event(out, 5, text);
+    return wire_put_text_result(out, 5, text);
 }
 
-static bool put_tokens(struct buffer *out)
+static dsr1_status get_text_result(const struct wire_frame *frame)
 {
-    return wire_put_tokens(out, 5, text);
+    struct wire_text got;
+    dsr1_status status = wire_get_text_result(frame, &got);
+    if (status == DSR1_OK)
+        assert_true(same_text(got, text));
+    return status;
+}
+
+static void assert_ids(const struct wire_ids *got)
+{
+    assert_int_equal(got->n, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(wire_id(got, i), some_ids[i]);
+}
+
+static bool put_detokenize(struct buffer *out)
+{
+    return wire_put_detokenize(out, 5, some_ids, 3);
+}
+
+static dsr1_status get_detokenize(const struct wire_frame *frame)
+{
+    struct wire_ids got;
+    dsr1_status status = wire_get_detokenize(frame, &got);
+    if (status == DSR1_OK)
+        assert_ids(&got);
+    return status;
 }
 
 static bool put_tokens_result(struct buffer *out)
 {
-    return wire_put_tokens_result(out, 5, (uint64_t) 1 << 40);
-}
-
-static bool put_stats(struct buffer *out)
-{
-    return wire_put_stats_result(out, 5, &stats);
-}
-
-/* Reads a message; where it is whole, all of it is as it was sent. */
-static dsr1_status get_hello(const struct wire_frame *frame)
-{
-    struct wire_hello got;
-    dsr1_status status = wire_get_hello(frame, &got);
-    if (status == DSR1_OK) {
-        assert_int_equal(got.protocol, hello.protocol);
-        assert_int_equal(got.peer, hello.peer);
-        assert_int_equal(got.pid, hello.pid);
-        assert_int_equal(got.database, hello.database);
-        assert_int_equal(got.role, hello.role);
-        assert_true(same_text(got.version, hello.version));
-        assert_true(same_text(got.model, hello.model));
-    }
-    return status;
-}
-
-static dsr1_status get_complete(const struct wire_frame *frame)
-{
-    struct wire_complete got;
-    dsr1_status status = wire_get_complete(frame, &got);
-    if (status == DSR1_OK) {
-        assert_true(got.raw && got.stream && got.has_system);
-        assert_int_equal(got.max_tokens, complete.max_tokens);
-        assert_true(got.temperature == complete.temperature && got.top_p == complete.top_p);
-        assert_true(got.min_p == complete.min_p && got.repeat_penalty == complete.repeat_penalty);
-        assert_int_equal(got.top_k, complete.top_k);
-        assert_true(got.seed == complete.seed);
-        assert_int_equal(got.priority, complete.priority);
-        assert_true(same_text(got.system, complete.system) && same_text(got.prompt, complete.prompt));
-        assert_int_equal(got.n_stop, 2);
-        assert_true(same_text(got.stop[0], complete.stop[0]) && same_text(got.stop[1], complete.stop[1]));
-    }
-    return status;
-}
-
-static dsr1_status get_done(const struct wire_frame *frame)
-{
-    struct wire_done got;
-    dsr1_status status = wire_get_done(frame, &got);
-    if (status == DSR1_OK) {
-        assert_int_equal(got.finish, done.finish);
-        assert_int_equal(got.usage.prompt_tokens, 1);
-        assert_int_equal(got.usage.cached_tokens, 2);
-        assert_int_equal(got.usage.completion_tokens, 3);
-        assert_true(got.usage.queue_ms == 4.5 && got.usage.prefill_ms == 5.5 && got.usage.decode_ms == 6.5);
-        assert_true(same_text(got.text, done.text));
-    }
-    return status;
-}
-
-static dsr1_status get_error(const struct wire_frame *frame)
-{
-    struct wire_error got;
-    dsr1_status status = wire_get_error(frame, &got);
-    if (status == DSR1_OK) {
-        assert_int_equal(got.status, error.status);
-        assert_true(same_text(got.message, error.message));
-    }
-    return status;
-}
-
-static dsr1_status get_text(const struct wire_frame *frame)
-{
-    struct wire_text got;
-    dsr1_status status = wire_get_text_event(frame, &got);
-    if (status == DSR1_OK)
-        assert_true(same_text(got, text));
-    return status;
-}
-
-static dsr1_status get_tokens(const struct wire_frame *frame)
-{
-    struct wire_text got;
-    dsr1_status status = wire_get_tokens(frame, &got);
-    if (status == DSR1_OK)
-        assert_true(same_text(got, text));
-    return status;
+    return wire_put_tokens_result(out, 5, 3, some_ids);
 }
 
 static dsr1_status get_tokens_result(const struct wire_frame *frame)
 {
-    uint64_t got;
-    dsr1_status status = wire_get_tokens_result(frame, &got);
-    if (status == DSR1_OK)
-        assert_true(got == (uint64_t) 1 << 40);
-    return status;
-}
-
-static dsr1_status get_stats(const struct wire_frame *frame)
-{
-    struct wire_stats got;
-    dsr1_status status = wire_get_stats_result(frame, &got);
-    const dsr1_engine_stats *a = &got.engine, *b = &stats.engine;
+    struct wire_ids got;
+    uint64_t n;
+    dsr1_status status = wire_get_tokens_result(frame, &n, &got);
     if (status == DSR1_OK) {
-        assert_int_equal(a->n_threads, b->n_threads);
-        assert_int_equal(a->context_size, b->context_size);
-        assert_int_equal(a->max_batch, b->max_batch);
-        assert_int_equal(a->n_running, b->n_running);
-        assert_int_equal(a->n_queued, b->n_queued);
-        assert_true(a->kv_used == b->kv_used && a->kv_size == b->kv_size);
-        assert_true(a->n_requests == b->n_requests && a->n_finished == b->n_finished);
-        assert_true(a->n_cancelled == b->n_cancelled && a->n_failed == b->n_failed);
-        assert_true(a->prompt_tokens == b->prompt_tokens && a->cached_tokens == b->cached_tokens);
-        assert_true(a->completion_tokens == b->completion_tokens);
-        assert_true(a->n_steps == b->n_steps && a->n_step_rows == b->n_step_rows);
-        assert_true(a->prefill_s == b->prefill_s && a->decode_s == b->decode_s);
-        assert_true(got.rss == stats.rss && got.n_clients == stats.n_clients);
+        assert_int_equal(n, 3);
+        assert_ids(&got);
     }
     return status;
 }
@@ -223,12 +217,20 @@ static const struct message {
 } messages[] = {
     {WIRE_HELLO, 0, put_hello, get_hello},
     {WIRE_COMPLETE, 5, put_complete, get_complete},
+    {WIRE_SCORE, 5, put_score, get_score},
+    {WIRE_EMBED, 5, put_embed, get_embed},
+    {WIRE_TOKENS, 5, put_tokens, get_tokens},
+    {WIRE_DETOKENIZE, 5, put_detokenize, get_detokenize},
+    {WIRE_RELOAD, 5, put_reload, get_reload},
     {WIRE_DONE, 5, put_done, get_done},
     {WIRE_ERROR, 5, put_error, get_error},
-    {WIRE_TEXT, 5, put_text, get_text},
-    {WIRE_TOKENS, 5, put_tokens, get_tokens},
+    {WIRE_TEXT, 5, put_text_event, get_text_event},
     {WIRE_TOKENS_RESULT, 5, put_tokens_result, get_tokens_result},
-    {WIRE_STATS_RESULT, 5, put_stats, get_stats},
+    {WIRE_TEXT_RESULT, 5, put_text_result, get_text_result},
+    {WIRE_SCORE_RESULT, 5, put_score_result, get_score_result},
+    {WIRE_EMBED_RESULT, 5, put_embed_result, get_embed_result},
+    {WIRE_MODEL_RESULT, 5, put_model_result, get_model_result},
+    {WIRE_STATS_RESULT, 5, put_stats_result, get_stats_result},
 };
 
 enum { N_MESSAGES = sizeof messages / sizeof *messages };
@@ -285,7 +287,7 @@ static void a_byte_too_many_is_refused(void **state)
 static void a_text_longer_than_its_frame_is_refused(void **state)
 {
     (void) state;
-    struct wire_text got;
+    struct wire_piece got;
     static const char sizes[][4] = {{10, 0, 0, 0}, {(char) 255, (char) 255, (char) 255, (char) 255},
                                     {0, 0, 0, (char) 128}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -296,44 +298,66 @@ static void a_text_longer_than_its_frame_is_refused(void **state)
     }
 }
 
+static void assert_wild(bool (*put)(struct buffer *out), dsr1_status (*get)(const struct wire_frame *frame), size_t at,
+                        unsigned char value)
+{
+    struct buffer out = {0};
+    assert_true(put(&out));
+    struct wire_frame frame = {0, 5, out.data + WIRE_FRAME_HEADER, out.size - WIRE_FRAME_HEADER};
+    assert_int_equal(get(&frame), DSR1_OK);
+    out.data[WIRE_FRAME_HEADER + at] = (char) value;
+    assert_int_equal(get(&frame), DSR1_ERR_FORMAT);
+    buffer_free(&out);
+}
+
 static void wild_values_are_refused(void **state)
 {
     (void) state;
-    struct wire_hello h;
-    struct wire_complete c;
-    struct wire_done d;
-    static const struct {
-        size_t at;
-        unsigned char value;
-    } in_complete[] = {{0, 2}, {1, 255}, {42, 7}};  /* raw, stream, has_system */
-    struct buffer out = {0};
-    assert_true(put_complete(&out));
-    for (size_t i = 0; i < 3; i++) {
-        char *at = out.data + WIRE_FRAME_HEADER + in_complete[i].at, before = *at;
-        struct wire_frame frame = {WIRE_COMPLETE, 5, out.data + WIRE_FRAME_HEADER, out.size - WIRE_FRAME_HEADER};
-        assert_int_equal(wire_get_complete(&frame, &c), DSR1_OK);
-        *at = (char) in_complete[i].value;
-        assert_int_equal(wire_get_complete(&frame, &c), DSR1_ERR_FORMAT);
-        *at = before;
+    assert_wild(put_complete, get_complete, 12, WIRE_PROMPT_FIM + 1);       /* kind of prompt */
+    assert_wild(put_complete, get_complete, 12, WIRE_PROMPT_RAW);           /* which has one turn, not two */
+    assert_wild(put_complete, get_complete, 13, WIRE_THINK_ON + 1);
+    assert_wild(put_embed, get_embed, 12, DSR1_POOLING_LAST + 1);
+    assert_wild(put_tokens, get_tokens, 0, 2);                              /* a truth */
+    assert_wild(put_done, get_done, 0, DSR1_FINISH_TIMEOUT + 1);
+    assert_wild(put_text_event, get_text_event, 8 + 4 + 7, 1);              /* one token, of which there is nothing */
+    assert_wild(put_score_result, get_score_result, 12 + 24, 3);            /* three scores where two lie */
+    assert_wild(put_hello, get_hello, 0, 'x');
+}
+
+static void tokens_of_a_piece_come_back_one_by_one(void **state)
+{
+    (void) state;
+    struct wire_token sent[2] = {{7, -0.5f, {"a", 1}, 2, {{7, -0.5f}, {8, -1.5f}}}, {9, -2.5f, {"", 0}, 0, {{0, 0}}}};
+    struct buffer bytes = {0}, out = {0};
+    struct wire_piece got, with = a_piece;
+    struct wire_token token;
+    size_t at = 0;
+    for (int i = 0; i < 2; i++)
+        wire_put_token(&bytes, &sent[i]);
+    with.n_tokens = 2;
+    with.tokens = (struct wire_text){bytes.data, bytes.size};
+    assert_true(wire_put_text_event(&out, 5, &with));
+    struct wire_frame frame = {WIRE_TEXT, 5, out.data + WIRE_FRAME_HEADER, out.size - WIRE_FRAME_HEADER};
+    assert_int_equal(wire_get_text_event(&frame, &got), DSR1_OK);
+    assert_int_equal(got.n_tokens, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_true(wire_next_token(&got, &at, &token));
+        assert_int_equal(token.id, sent[i].id);
+        assert_true(token.logprob == sent[i].logprob && same_text(token.bytes, sent[i].bytes));
+        assert_int_equal(token.n_top, sent[i].n_top);
+        assert_memory_equal(token.top, sent[i].top, (size_t) token.n_top * sizeof *token.top);
     }
-    buffer_drop(&out, out.size);
-    assert_true(put_done(&out));
-    out.data[WIRE_FRAME_HEADER] = DSR1_FINISH_ERROR + 1;
-    struct wire_frame frame = {WIRE_DONE, 5, out.data + WIRE_FRAME_HEADER, out.size - WIRE_FRAME_HEADER};
-    assert_int_equal(wire_get_done(&frame, &d), DSR1_ERR_FORMAT);
-    buffer_drop(&out, out.size);
-    assert_true(put_hello(&out));
-    out.data[WIRE_FRAME_HEADER] ^= 1;
-    frame = (struct wire_frame){WIRE_HELLO, 0, out.data + WIRE_FRAME_HEADER, out.size - WIRE_FRAME_HEADER};
-    assert_int_equal(wire_get_hello(&frame, &h), DSR1_ERR_FORMAT);
+    assert_false(wire_next_token(&got, &at, &token));
+    buffer_free(&bytes);
     buffer_free(&out);
 }
 
 static void too_many_stop_strings_are_refused(void **state)
 {
     (void) state;
-    struct wire_complete got, many = complete;
+    static struct wire_complete got, many;
     struct buffer out = {0};
+    many = complete;
     many.n_stop = WIRE_STOP_MAX;
     for (int i = 0; i < WIRE_STOP_MAX; i++)
         many.stop[i] = text;
@@ -348,6 +372,10 @@ static void too_many_stop_strings_are_refused(void **state)
     *count = WIRE_STOP_MAX + 1;
     frame = (struct wire_frame){WIRE_COMPLETE, 1, out.data + WIRE_FRAME_HEADER, out.size - WIRE_FRAME_HEADER};
     assert_int_equal(wire_get_complete(&frame, &got), DSR1_ERR_FORMAT);
+    buffer_drop(&out, out.size);
+    many.n_stop = WIRE_STOP_MAX + 1;
+    assert_false(wire_put_complete(&out, 1, &many));
+    assert_int_equal(out.size, 0);
     buffer_free(&out);
 }
 
@@ -432,10 +460,10 @@ static void a_payload_too_long_is_taken_back(void **state)
     char *long_text = calloc(1, WIRE_FRAME_MAX);
     assert_true(wire_put_bare(&out, WIRE_PING, 1));
     size_t before = out.size;
-    assert_false(wire_put_text_event(&out, 1, (struct wire_text){long_text, WIRE_FRAME_MAX - 3}));
+    assert_false(wire_put_text_result(&out, 1, (struct wire_text){long_text, WIRE_FRAME_MAX - 3}));
     assert_int_equal(out.size, before);
     assert_false(out.failed);
-    assert_true(wire_put_text_event(&out, 1, (struct wire_text){long_text, WIRE_FRAME_MAX - 4}));
+    assert_true(wire_put_text_result(&out, 1, (struct wire_text){long_text, WIRE_FRAME_MAX - 4}));
     free(long_text);
     buffer_free(&out);
 }
@@ -475,6 +503,7 @@ int main(void)
         cmocka_unit_test(a_byte_too_many_is_refused),
         cmocka_unit_test(a_text_longer_than_its_frame_is_refused),
         cmocka_unit_test(wild_values_are_refused),
+        cmocka_unit_test(tokens_of_a_piece_come_back_one_by_one),
         cmocka_unit_test(too_many_stop_strings_are_refused),
         cmocka_unit_test(another_protocol_is_told_from_a_broken_greeting),
         cmocka_unit_test(an_unknown_status_is_still_a_failure),

@@ -1,0 +1,63 @@
+/*
+ * score.h - how likely given continuations of one prompt are
+ *
+ * The prompt is computed once. Each continuation is then a branch that shares
+ * the prompt's pages and writes its own tokens behind them: one runs in the
+ * request's own sequence, which has room for the longest, so that scoring can
+ * always go on; more run beside it where the cache has pages to spare.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef SERVE_SCORE_H
+#define SERVE_SCORE_H
+
+#include "kv/kv_cache.h"
+
+enum { SCORE_BRANCHES = 8 };    /* computed at once */
+
+struct score_text {
+    int32_t *tokens;
+    int n;
+    double sum;                 /* log-likelihood of those taken so far */
+};
+
+struct score_branch {
+    int text;                   /* index of the continuation; -1: idle */
+    int n_done;                 /* of its tokens, computed */
+    struct kv_seq fork;         /* unused by branch 0 */
+};
+
+struct score {
+    struct score_text *texts;
+    int n_texts;                /* 0: the request scores nothing */
+    int n_started, n_finished;
+    int longest;                /* tokens */
+    struct score_branch branches[SCORE_BRANCHES];
+};
+
+struct engine;
+struct request;
+struct share;
+
+dsr1_status score_open(struct score *score, const dsr1_request *from, int n_vocab, dsr1_error *err);
+void score_close(struct score *score);
+
+/* Gives back the pages of branches. */
+void score_release(struct score *score, struct kv_cache *cache);
+
+/* Is there anything left to compute once the prompt is done? */
+static inline bool score_pending(const struct score *score)
+{
+    return score->n_finished < score->n_texts;
+}
+
+/* The row of the prompt's last token is computed: the first token of every continuation is judged by it. */
+void score_begin(struct engine *engine, struct request *request, const float *logits);
+
+/* Adds rows of branches to the step while there is room; at most n_rows, and *n_logits grows. */
+void score_plan(struct engine *engine, struct share *share, int n_rows, int *n_logits);
+
+/* Takes the logits of the rows that score_plan added. */
+void score_take(struct engine *engine, struct share *share);
+
+#endif
