@@ -23,6 +23,8 @@ static const struct {
     {"perplexity", tool_perplexity, "how well a model predicts a text"},
     {"bench", tool_bench, "prompt and generation speed"},
     {"quantize", tool_quantize, "a model file with smaller weights"},
+    {"distill", tool_distill, "teach a model what another one says"},
+    {"sft", tool_sft, "teach a model a text, or how to answer"},
 };
 
 enum { N_TOOLS = sizeof tools / sizeof *tools };

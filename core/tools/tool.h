@@ -24,6 +24,8 @@ int tool_logits(int argc, char **argv);
 int tool_perplexity(int argc, char **argv);
 int tool_bench(int argc, char **argv);
 int tool_quantize(int argc, char **argv);
+int tool_distill(int argc, char **argv);
+int tool_sft(int argc, char **argv);
 
 /* ------------------------------------------------------------------ */
 /* Failing (tool.c)                                                    */

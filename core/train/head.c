@@ -103,10 +103,10 @@ void head_cross_entropy(const struct head *head, const real *out, const int *row
 
 /*
  * KL(t || s) = <p_t, t> - lse_t - <p_t, s> + lse_s of row i of both heads; the student's logits become
- * weight (p_s - p_t). nll: the student's surprise at target, unless NULL.
+ * weight (p_s - p_t).
  */
-static double distill_row(const struct head *student, const struct head *teacher, int i, real weight, int32_t target,
-                          real *nll)
+static real distill_row(const struct head *student, const struct head *teacher, int i, real weight, int32_t target,
+                        real *nll)
 {
     const struct vector_ops *ops = student->net->ops;
     size_t n = (size_t) student->net->shape.n_vocab;
@@ -116,17 +116,15 @@ static double distill_row(const struct head *student, const struct head *teacher
     real lse_s = ops->softmax(s, (int) n), lse_t = ops->softmax(t, (int) n);
     double kl = (double) ops->dot(t, teacher->row, n) - (double) ops->dot(t, student->row, n) + (double) lse_s -
                 (double) lse_t;
-    if (nll)
-        *nll = lse_s - student->row[target];
+    *nll = lse_s - student->row[target];
     for (size_t j = 0; j < n; j++)
         s[j] = weight * (s[j] - t[j]);
-    return kl;
+    return (real) kl;
 }
 
-double head_distill(const struct head *student, const real *out, const struct head *teacher, const real *teacher_out,
-                    const int *rows, const real *weight, int n, const int32_t *target, real *nll, real *d_out)
+void head_distill(const struct head *student, const real *out, const struct head *teacher, const real *teacher_out,
+                  const int *rows, const real *weight, int n, const int32_t *target, real *nll, real *kl, real *d_out)
 {
-    double loss = 0;
     size_t d = (size_t) student->net->shape.n_embd, d_teacher = (size_t) teacher->net->shape.n_embd;
     for (int first = 0; first < n; first += HEAD_ROWS) {
         int m = piece(n, first);
@@ -134,11 +132,8 @@ double head_distill(const struct head *student, const real *out, const struct he
         head_logits(student, rows ? out : out + (size_t) first * d, some, m);
         head_logits(teacher, rows ? teacher_out : teacher_out + (size_t) first * d_teacher, some, m);
         for (int i = 0; i < m; i++)
-            loss += (double) weight[first + i] * distill_row(student, teacher, i, weight[first + i],
-                                                             target ? target[first + i] : 0,
-                                                             nll ? nll + first + i : NULL);
+            kl[first + i] = distill_row(student, teacher, i, weight[first + i], target[first + i], nll + first + i);
         if (d_out)
             logits_backward(student, some, m, rows ? d_out : d_out + (size_t) first * d);
     }
-    return loss;
 }

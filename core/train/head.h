@@ -45,11 +45,11 @@ void head_cross_entropy(const struct head *head, const real *out, const int *row
                         head_weigh weigh, void *user, real *weight, real *logp, real *d_out);
 
 /*
- * Distillation: returns sum_i weight[i] KL(teacher || student) over rows[i], and adds its gradient into
- * d_out. teacher_out are the teacher's normed outputs for the same rows; both heads share a vocabulary. nll, unless
- * NULL, receives the student's -log p of target[i].
+ * Distillation: kl[i] = KL(teacher || student) of rows[i], and the gradient of sum_i weight[i] kl[i] is added into
+ * d_out, unless that is NULL. teacher_out are the teacher's normed outputs for the same rows; both heads share a
+ * vocabulary. nll receives the student's -log p of target[i].
  */
-double head_distill(const struct head *student, const real *out, const struct head *teacher, const real *teacher_out,
-                    const int *rows, const real *weight, int n, const int32_t *target, real *nll, real *d_out);
+void head_distill(const struct head *student, const real *out, const struct head *teacher, const real *teacher_out,
+                  const int *rows, const real *weight, int n, const int32_t *target, real *nll, real *kl, real *d_out);
 
 #endif

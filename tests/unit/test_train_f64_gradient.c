@@ -98,8 +98,11 @@ static double loss_of(struct fixture *f, bool backward)
     assert_int_equal(pass_begin(&f->pass, &f->batch, NULL), DSR1_OK);
     pass_forward(&f->pass);
     if (f->distill) {
-        loss = head_distill(&f->head, f->pass.out, &f->teacher_head, f->teacher_pass.out, f->rows, f->weight, f->n,
-                            f->target, f->logp, backward ? f->d_out : NULL);
+        real kl[MAX_ROWS];
+        head_distill(&f->head, f->pass.out, &f->teacher_head, f->teacher_pass.out, f->rows, f->weight, f->n,
+                     f->target, f->logp, kl, backward ? f->d_out : NULL);
+        for (int i = 0; i < f->n; i++)
+            loss += f->weight[i] * kl[i];
     } else {
         head_cross_entropy(&f->head, f->pass.out, f->rows, f->target, f->n, NULL, NULL, f->weight, f->logp,
                            backward ? f->d_out : NULL);
