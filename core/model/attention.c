@@ -57,7 +57,7 @@ static void walk_pages(struct worker *w, struct item *it)
     const struct model_shape *m = &s->model->shape;
     const struct kv_cache *cache = s->cache;
     const struct kv_seq *seq = s->rows[it->tile->first].seq;
-    int window = m->window > 0 && it->layer % 2 == 0 ? m->window : 0;
+    int window = model_shape_has_window(m, it->layer) ? m->window : 0;
     int from[MAX_QUERIES], to[MAX_QUERIES];
     int begin = window ? it->position[0] - window + 1 : 0, end = it->position[it->n_q - 1];
     struct attend_piece piece = {.type = cache->shape.type, .n_k = m->n_k, .n_v = m->n_v, .k_stride = cache->k_row,

@@ -46,7 +46,7 @@ static const struct traits {
     {.name = "qwen3moe", .neox = true, .qk_norm = QK_NORM_HEAD, .moe = true, .normalize = true},
     {.name = "olmoe", .neox = true, .qk_norm = QK_NORM_ROW, .moe = true, .untied = true},
     {.name = "granite", .scales = true, .normalize = true},
-    {.name = "granitemoe", .scales = true, .moe = true, .normalize = true},
+    {.name = "granitemoe", .scales = true, .normalize = true},
     {.name = "gpt-oss", .neox = true, .moe = true, .untied = true},
 };
 
@@ -55,6 +55,7 @@ struct reader {
     const char *prefix;
     dsr1_error *err;
     dsr1_status status;     /* the first failure; later reads do nothing */
+    int n_blocks;           /* what an array per layer must hold; 0 before it is known */
 };
 
 static const char *full_key(const struct reader *r, const char *key, char buffer[128])
@@ -99,7 +100,10 @@ static bool read_uniform_array(struct reader *r, const char *name, int64_t *valu
         array.type == GGUF_F32 || array.type == GGUF_F64)
         return false;
     *value = gguf_array_int(&array, 0);
-    for (size_t i = 1; i < array.n; i++)
+    if (array.n != (size_t) r->n_blocks)
+        r->status = error_set(r->err, DSR1_ERR_FORMAT, "key %s holds %zu values for %d layers", name, array.n,
+                              r->n_blocks);
+    for (size_t i = 1; i < array.n && r->status == DSR1_OK; i++)
         if (gguf_array_int(&array, i) != *value)
             r->status = error_set(r->err, DSR1_ERR_UNSUPPORTED, "key %s differs between layers", name);
     return true;
@@ -127,6 +131,15 @@ static void require_count(struct reader *r, const char *key, int *value, int low
     if (!has_key(r, key))
         fail(r, key, "is missing");
     read_count(r, key, value, low, high);
+}
+
+/* A key that changes what a graph computes, in a way that is not done here. */
+static void refuse_float(struct reader *r, const char *key, float harmless, const char *why)
+{
+    float value = harmless;
+    read_float(r, key, &value);
+    if (r->status == DSR1_OK && value != harmless)
+        r->status = error_set(r->err, DSR1_ERR_UNSUPPORTED, "key %s.%s %s", r->prefix, key, why);
 }
 
 static const struct traits *find_architecture(const struct gguf *gguf, dsr1_error *err)
@@ -159,7 +172,13 @@ static void read_vocab(struct reader *r, struct model_shape *s)
         s->n_vocab = (int) tokens.n;
 }
 
-/* 4 and 10 of the YaRN paper (arXiv:2309.00071); the magnitude of deepseek2 goes into the scale instead. */
+/* 1 + 0.1 m ln s, the attention temperature of a context stretched s times; equation 22 of the YaRN paper. */
+static float temperature(float s, float m)
+{
+    return s > 1 ? 1 + 0.1f * m * logf(s) : 1;
+}
+
+/* The YaRN paper is arXiv:2309.00071; deepseek2 has a magnitude of its own, see read_mla_scale. */
 static void read_rope(struct reader *r, const struct traits *t, struct model_shape *s)
 {
     struct rope_shape *rope = &s->rope;
@@ -186,7 +205,7 @@ static void read_rope(struct reader *r, const struct traits *t, struct model_sha
     if (factor < 0 || (factor > 0 && factor < 1e-3f))
         fail(r, "rope.scaling.factor", "must be positive");
     rope->factor = factor > 0 ? factor : 1;
-    rope->magnitude = attn_factor;
+    rope->attn_factor = attn_factor;
     if (type.size == 4 && memcmp(type.bytes, "none", 4) == 0)
         rope->factor = 1;
     else if (type.size == 4 && memcmp(type.bytes, "yarn", 4) == 0)
@@ -196,8 +215,7 @@ static void read_rope(struct reader *r, const struct traits *t, struct model_sha
             r->status = error_set(r->err, DSR1_ERR_UNSUPPORTED, "rope scaling \"%.*s\" is not supported",
                                   (int) (type.size < 40 ? type.size : 40), type.bytes);
     }
-    if (rope->yarn && !t->mla)
-        rope->magnitude = attn_factor * (1 + 0.1f * logf(rope->factor));
+    rope->magnitude = attn_factor * (rope->yarn ? temperature(rope->factor, 1) : 1);
 }
 
 static void read_gqa(struct reader *r, const struct traits *t, struct model_shape *s)
@@ -217,6 +235,24 @@ static void read_gqa(struct reader *r, const struct traits *t, struct model_shap
         if (scale != 0)
             s->attention_scale = scale;
     }
+}
+
+/*
+ * DeepSeek-V2 scales the softmax where others scale the rotation. Its files give
+ * 0.1 m of equation 22. Where they give none (before 2024) both are scaled, and
+ * without YaRN the softmax all the same: so does the reference.
+ */
+static void read_mla_scale(struct reader *r, struct model_shape *s, int n_k_head)
+{
+    struct rope_shape *rope = &s->rope;
+    float multiplier = 0, log_s = logf(rope->factor), stretched = 1 + 0.1f * log_s;
+    read_float(r, "rope.scaling.yarn_log_multiplier", &multiplier);
+    float a = rope->attn_factor;
+    if (rope->yarn)
+        a *= (multiplier != 0 ? 1 : temperature(rope->factor, 1)) / stretched;
+    float m = a * stretched * (1 + 0.1f * (multiplier / 0.1f) * log_s);
+    rope->magnitude = rope->yarn ? a * stretched : a;
+    s->attention_scale = m * m / sqrtf((float) n_k_head);
 }
 
 /* DeepSeek-V2 section 2.1; files since spring 2025 carry *_mla keys and split k_b, v_b. */
@@ -241,16 +277,8 @@ static void read_mla(struct reader *r, const struct traits *t, struct model_shap
     if (s->n_k > MAX_HEAD_SIZE)
         fail(r, "attention.kv_lora_rank", "the latent is larger than dsr1 supports");
 
-    float m = 1;
-    if (s->rope.yarn) {
-        float multiplier = 0;
-        read_float(r, "rope.scaling.yarn_log_multiplier", &multiplier);
-        if (multiplier == 0 && r->status == DSR1_OK)
-            r->status = error_set(r->err, DSR1_ERR_UNSUPPORTED,
-                                  "key %s.rope.scaling.yarn_log_multiplier is missing: file too old", r->prefix);
-        m = 1 + 0.1f * (multiplier / 0.1f) * logf(s->rope.factor);
-    }
-    s->attention_scale = m * m / sqrtf((float) n_k_head);
+    refuse_float(r, "attention.temperature_scale", 0, "is not supported: queries that grow with their position");
+    read_mla_scale(r, s, n_k_head);
 }
 
 static void read_router(struct reader *r, const struct traits *t, struct model_shape *s)
@@ -264,8 +292,8 @@ static void read_router(struct reader *r, const struct traits *t, struct model_s
         router->scale = 1;
     if (t->mla) {
         read_bool(r, "expert_weights_norm", &router->normalize);
-        read_count(r, "expert_gating_func", &gating, 0, 2);
-        router->gating = gating == 2 ? GATING_SIGMOID : GATING_SOFTMAX;
+        read_count(r, "expert_gating_func", &gating, 0, 3);
+        router->gating = gating == 3 ? GATING_SOFTMAX_CHOSEN : gating == 2 ? GATING_SIGMOID : GATING_SOFTMAX;
     }
     if (strcmp(t->name, "gpt-oss") == 0)
         router->gating = GATING_SOFTMAX_CHOSEN;
@@ -300,9 +328,10 @@ static void read_experts(struct reader *r, const struct traits *t, struct model_
     if (n_shared > 0 && n_shared > MAX_FF / s->n_ff_expert)
         fail(r, "expert_shared_count", "is too large");
     s->n_ff_shared = n_shared * s->n_ff_expert;
-    if (strcmp(t->name, "qwen2moe") == 0)
+    s->shared_gate = strcmp(t->name, "qwen2moe") == 0;
+    if (s->shared_gate)
         s->n_ff_shared = s->n_ff;
-    if (strcmp(t->name, "qwen2moe") == 0 || t->scales)
+    if (s->shared_gate || t->scales)
         read_count(r, "expert_shared_feed_forward_length", &s->n_ff_shared, 0, MAX_FF);
     read_router(r, t, s);
 }
@@ -314,12 +343,51 @@ static void read_scales(struct reader *r, struct model_shape *s)
     if (!has_key(r, "logit_scale"))
         fail(r, "logit_scale", "is missing");
     read_float(r, "logit_scale", &s->logit_scale);
+    if (s->logit_scale == 0)
+        fail(r, "logit_scale", "must not be zero");
     if (s->embedding_scale == 0)
         s->embedding_scale = 1;
     if (s->residual_scale == 0)
         s->residual_scale = 1;
-    if (s->logit_scale == 0)
-        s->logit_scale = 1;
+    bool rotated = true;
+    if (strcmp(r->prefix, "granite") == 0)
+        read_bool(r, "rope.scaling.finetuned", &rotated);
+    if (!rotated) {
+        /* Granite 4's way to say "no rotation": angles of zero are one. */
+        s->rope.yarn = false;
+        s->rope.factor = INFINITY;
+        s->rope.magnitude = 1;
+    }
+}
+
+/* One bool per layer, or a period p of which the last layer sees everything; else every second one does. */
+static void read_window(struct reader *r, struct model_shape *s)
+{
+    struct gguf_array array = {0};
+    char name[128];
+    int period = 2;
+    require_count(r, "attention.sliding_window", &s->window, 1, MAX_CONTEXT);
+    full_key(r, "attention.sliding_window_pattern", name);
+    bool per_layer = gguf_get_array(r->gguf, name, &array, NULL) == DSR1_OK && array.n > 0;
+    if (per_layer && (array.n != (size_t) r->n_blocks || array.type == GGUF_STRING || array.type == GGUF_F32 ||
+                      array.type == GGUF_F64))
+        fail(r, "attention.sliding_window_pattern", "is not one bool per layer");
+    else if (!per_layer)
+        read_count(r, "attention.sliding_window_pattern", &period, 0, MAX_LAYERS);
+    for (int l = 0; l < s->n_layers && r->status == DSR1_OK; l++) {
+        bool here = per_layer ? gguf_array_int(&array, (size_t) l) != 0 : period == 0 || l % period < period - 1;
+        s->window_layers[l / 64] |= (uint64_t) here << l % 64;
+    }
+}
+
+static void read_gpt_oss(struct reader *r, struct model_shape *s)
+{
+    read_window(r, s);
+    refuse_float(r, "rope.freq_base_swa", s->rope.base, "is not supported: a rotary base for some layers");
+    refuse_float(r, "rope.scaling.factor", s->rope.factor, "is not supported without a scaling type that uses it");
+    s->sinks = true;
+    s->norm_before_ffn_renamed = true;
+    s->activation = ACTIVATION_SWIGLU_CLAMPED;
 }
 
 static void read_sizes(struct reader *r, const struct traits *t, struct model_shape *s)
@@ -328,6 +396,7 @@ static void read_sizes(struct reader *r, const struct traits *t, struct model_sh
     require_count(r, "context_length", &s->n_context, 1, MAX_CONTEXT);
     require_count(r, "embedding_length", &s->n_embd, 1, MAX_EMBD);
     require_count(r, "block_count", &n_blocks, 1, MAX_LAYERS);
+    r->n_blocks = n_blocks;
     read_count(r, "nextn_predict_layers", &n_nextn, 0, n_blocks > 0 ? n_blocks - 1 : 0);
     s->n_layers = n_blocks - n_nextn;
     require_count(r, "attention.head_count", &s->n_heads, 1, MAX_HEADS);
@@ -341,6 +410,11 @@ static void read_sizes(struct reader *r, const struct traits *t, struct model_sh
         fail(r, "attention.layer_norm_rms_epsilon", "must be positive");
     if (!t->moe && s->n_ff == 0)
         fail(r, "feed_forward_length", "is missing");
+    bool causal = true;
+    read_bool(r, "attention.causal", &causal);
+    if (!causal && r->status == DSR1_OK)
+        r->status = error_set(r->err, DSR1_ERR_UNSUPPORTED, "key %s.attention.causal: tokens that see what follows "
+                              "are not supported", r->prefix);
 }
 
 dsr1_status model_shape_read(const struct gguf *gguf, struct model_shape *shape, dsr1_error *err)
@@ -348,7 +422,7 @@ dsr1_status model_shape_read(const struct gguf *gguf, struct model_shape *shape,
     const struct traits *t = find_architecture(gguf, err);
     if (!t)
         return err && err->status ? err->status : DSR1_ERR_UNSUPPORTED;
-    struct reader r = {gguf, t->name, err, DSR1_OK};
+    struct reader r = {.gguf = gguf, .prefix = t->name, .err = err};
     *shape = (struct model_shape){.architecture = t->name, .tied_output_allowed = !t->untied,
                                   .embedding_scale = 1, .residual_scale = 1, .logit_scale = 1};
     read_sizes(&r, t, shape);
@@ -362,11 +436,7 @@ dsr1_status model_shape_read(const struct gguf *gguf, struct model_shape *shape,
         read_experts(&r, t, shape);
     if (r.status == DSR1_OK && t->scales)
         read_scales(&r, shape);
-    if (r.status == DSR1_OK && strcmp(t->name, "gpt-oss") == 0) {
-        read_count(&r, "attention.sliding_window", &shape->window, 0, MAX_CONTEXT);
-        shape->sinks = true;
-        shape->norm_before_ffn_renamed = true;
-        shape->activation = ACTIVATION_SWIGLU_CLAMPED;
-    }
+    if (r.status == DSR1_OK && strcmp(t->name, "gpt-oss") == 0)
+        read_gpt_oss(&r, shape);
     return r.status;
 }

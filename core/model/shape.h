@@ -31,6 +31,7 @@ struct rope_shape {
     bool yarn;
     float base;
     float factor;           /* s: context stretched by this much; 1 = not */
+    float attn_factor;      /* what the file says about m */
     float magnitude;        /* m: multiplies cos and sin */
     int original_context;
 };
@@ -52,7 +53,8 @@ struct model_shape {
     int n_k, n_v;           /* values per cached key and value head */
     enum qk_norm qk_norm;
     float attention_scale;
-    int window;             /* of the even layers; 0 = none */
+    int window;             /* of the layers that model_shape_has_window names; 0 = none */
+    uint64_t window_layers[8];      /* bit l % 64 of word l / 64 */
     bool sinks;
     struct rope_shape rope;
     int n_q_lora, n_kv_lora, n_nope, n_v_head;      /* MLA */
@@ -61,6 +63,7 @@ struct model_shape {
     int n_ff;               /* dense layers */
     int n_experts, n_used;
     int n_ff_expert, n_ff_shared;
+    bool shared_gate;       /* qwen2moe: a sigmoid weighs the shared expert */
     enum activation activation;
     struct router_shape router;
 
@@ -75,5 +78,10 @@ struct model_shape {
  * that cannot be.
  */
 dsr1_status model_shape_read(const struct gguf *gguf, struct model_shape *shape, dsr1_error *err);
+
+static inline bool model_shape_has_window(const struct model_shape *shape, int layer)
+{
+    return shape->window > 0 && (shape->window_layers[layer / 64] >> layer % 64 & 1);
+}
 
 #endif

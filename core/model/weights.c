@@ -20,6 +20,7 @@ struct binder {
     const struct gguf_tensor **bound;   /* each tensor that the graph has asked for */
     size_t n_bound;
     int layer;                          /* names get "blk.N." in front; -1: none */
+    void **split;                       /* weights->split */
     dsr1_error *err;
     dsr1_status status;
 };
@@ -197,14 +198,47 @@ static void bind_mla(struct binder *b, struct layer *l)
     matrix(b, "attn_output.weight", s->n_heads * s->n_v_head, s->n_embd, 1, &l->o);
 }
 
+/*
+ * One tensor with the rows of gate, then those of up, for each expert: some
+ * converters store it so. Matrices of one weight lie side by side here, so both
+ * are copied apart.
+ */
+static void split_gate_up(struct binder *b, struct ffn_weights *f, const char *name, int n_ff, int n_mats)
+{
+    struct weight both;
+    char full[96];
+    full_name(b, name, full);
+    if (!matrix_optional(b, name, b->shape->n_embd, 2 * n_ff, n_mats, &both))
+        return;
+    size_t half = (size_t) n_ff * both.row_size, part;
+    uint8_t *copy = size_mul(half, (size_t) n_mats, &part) ? memory_array(2, part) : NULL;
+    if (!copy) {
+        b->status = error_nomem(b->err, full);
+        return;
+    }
+    for (size_t e = 0; e < (size_t) n_mats; e++) {
+        memcpy(copy + e * half, both.data + 2 * e * half, half);
+        memcpy(copy + part + e * half, both.data + (2 * e + 1) * half, half);
+    }
+    b->split[b->layer] = copy;
+    both.n_out = n_ff;
+    f->gate = f->up = both;
+    f->gate.data = copy;
+    f->up.data = copy + part;
+}
+
 static void bind_ffn(struct binder *b, struct ffn_weights *f, const char *suffix, int n_ff, int n_mats)
 {
     const struct model_shape *s = b->shape;
     char name[64];
-    snprintf(name, sizeof name, "ffn_gate%s.weight", suffix);
-    matrix(b, name, s->n_embd, n_ff, n_mats, &f->gate);
-    snprintf(name, sizeof name, "ffn_up%s.weight", suffix);
-    matrix(b, name, s->n_embd, n_ff, n_mats, &f->up);
+    if (strcmp(suffix, "_exps") == 0 && exists(b, "ffn_gate_up_exps.weight")) {
+        split_gate_up(b, f, "ffn_gate_up_exps.weight", n_ff, n_mats);
+    } else {
+        snprintf(name, sizeof name, "ffn_gate%s.weight", suffix);
+        matrix(b, name, s->n_embd, n_ff, n_mats, &f->gate);
+        snprintf(name, sizeof name, "ffn_up%s.weight", suffix);
+        matrix(b, name, s->n_embd, n_ff, n_mats, &f->up);
+    }
     snprintf(name, sizeof name, "ffn_down%s.weight", suffix);
     matrix(b, name, n_ff, s->n_embd, n_mats, &f->down);
     snprintf(name, sizeof name, "ffn_gate%s.bias", suffix);
@@ -236,7 +270,7 @@ static void bind_layer(struct binder *b, struct layer *l)
         bind_ffn(b, &l->shared, "_shexp", s->n_ff_shared, 1);
     else if (s->n_ff_shared > 0)
         missing(b, "ffn_up_shexp.weight");
-    if (exists(b, "ffn_gate_inp_shexp.weight"))
+    if (s->shared_gate)
         l->shared_gate = vector(b, "ffn_gate_inp_shexp.weight", s->n_embd);
 }
 
@@ -314,8 +348,9 @@ dsr1_status weights_open(const struct gguf *gguf, struct model_shape *shape, str
     struct binder b = {.gguf = gguf, .shape = shape, .layer = -1, .err = err};
     b.bound = memory_array((size_t) shape->n_layers * 40 + 8, sizeof *b.bound);
     weights->layers = memory_array((size_t) shape->n_layers, sizeof *weights->layers);
+    weights->split = b.split = memory_array((size_t) shape->n_layers, sizeof *weights->split);
     weights->n_layers = shape->n_layers;
-    if (!b.bound || !weights->layers)
+    if (!b.bound || !weights->layers || !weights->split)
         b.status = error_nomem(err, "the table of tensors");
     if (b.status == DSR1_OK)
         bind_outer(&b, shape, weights);
@@ -351,7 +386,10 @@ void weights_close(struct weights *w)
             free(vectors[j]);
         free_ffn(&l->ffn);
         free_ffn(&l->shared);
+        if (w->split)
+            free(w->split[i]);
     }
+    free(w->split);
     free(w->layers);
     free(w->output_norm);
     free(w->rope_factors);

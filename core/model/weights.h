@@ -46,6 +46,7 @@ struct weights {
     float *rope_factors;                        /* n_rot / 2, or NULL */
     struct layer *layers;
     int n_layers;
+    void **split;                               /* per layer: gate and up, where the file holds them as one; or NULL */
     uint8_t *panels;                            /* all packed copies, or NULL */
     size_t panels_size;
     uint64_t n_parameters;
