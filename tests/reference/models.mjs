@@ -2,6 +2,7 @@
 //
 //     npm install --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1
 //     node /path/to/dsr1/tests/reference/models.mjs --bin /path/to/dsr1/build/bin [--only REGEX] [--keep] [--verbose]
+//     node .../models.mjs --bin .../build/bin --record tests/golden/shapes       what tests/reference/run compares with
 //
 // Run it where the package is installed, after `make all bench-tools`. Each case
 // of model-cases.mjs is written by mkmodel, evaluated by both on one random
@@ -196,6 +197,26 @@ async function run(bin, reference, path, args, more, seed) {
         `llama.cpp ${theirs32.mean.toExponential(1)}`};
 }
 
+// mkmodel writes the same bytes everywhere, so that the answers are all there is to keep.
+async function record(bin, folder, work) {
+    const reference = new Reference(), list = [];
+    for (const [index, [name, args, more = {}]] of cases.entries()) {
+        if (!more.golden)
+            continue;
+        const path = join(work, `${index}.gguf`), tokens = prompt(index + 1, 16), file = name.replace(/[^a-z0-9]+/gi, "-") + ".f32";
+        const made = args.includes("--type ") ? args : args + " --type F32";
+        spawnSync(join(bin, "mkmodel"), [...made.split(" "), path]);
+        writeFileSync(path + ".tokens", JSON.stringify(tokens));
+        const problem = await reference.ask(path);
+        if (problem)
+            throw new Error(`${name}: llama.cpp ${problem}`);
+        writeFileSync(join(folder, file), readFileSync(path + ".reference"));
+        list.push(JSON.stringify({name, args: made, file, tokens}));
+    }
+    reference.stop();
+    writeFileSync(join(folder, "index.json"), `[\n${list.join(",\n")}\n]\n`);
+}
+
 async function main(words) {
     const option = (name) => words.includes(name) ? words[words.indexOf(name) + 1] : undefined;
     const bin = resolve(option("--bin") ?? "build/bin"), only = new RegExp(option("--only") ?? "", "i");
@@ -203,6 +224,11 @@ async function main(words) {
         throw new Error(`no mkmodel in ${bin}: make all bench-tools`);
     const work = mkdtempSync(join(tmpdir(), "dsr1-models-")), reference = new Reference();
     const count = {same: 0, both: 0, more: 0, less: 0, bad: 0};
+    if (option("--record")) {
+        await record(bin, resolve(option("--record")), work);
+        rmSync(work, {recursive: true});
+        return;
+    }
     try {
         for (const [index, [name, args, more = {}]] of cases.entries()) {
             if (!only.test(name))
