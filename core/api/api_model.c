@@ -122,7 +122,7 @@ dsr1_status dsr1_chat_render(const dsr1_model *m, const dsr1_message *messages, 
 {
     struct buffer out = {0};
     *text = NULL;
-    dsr1_status status = chat_render(&m->chat, messages, n_messages, flags & DSR1_CHAT_ANSWER, &out, NULL, err);
+    dsr1_status status = chat_render(&m->chat, messages, n_messages, flags, &out, NULL, err);
     if (status == DSR1_OK) {
         buffer_append(&out, "", 0);
         if (out.failed)
@@ -139,7 +139,7 @@ dsr1_status dsr1_chat_render(const dsr1_model *m, const dsr1_message *messages, 
 ptrdiff_t dsr1_chat_tokens(const dsr1_model *m, const dsr1_message *messages, size_t n_messages,
                            int flags, int32_t *tokens, size_t capacity, dsr1_error *err)
 {
-    return chat_encode(&m->chat, m->tokenizer, messages, n_messages, flags & DSR1_CHAT_ANSWER, tokens, capacity, err);
+    return chat_encode(&m->chat, m->tokenizer, messages, n_messages, flags, tokens, capacity, err);
 }
 
 ptrdiff_t dsr1_fim_tokens(const dsr1_model *m, const char *prefix, size_t prefix_size, const char *suffix,

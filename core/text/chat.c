@@ -19,6 +19,7 @@
 
 #define THINK "<think>"
 #define THINK_END "</think>"
+#define NO_THOUGHT THINK "\n\n" THINK_END "\n\n"
 
 enum role { SYSTEM, USER, ASSISTANT, ROLES };
 
@@ -26,7 +27,7 @@ struct render {
     const struct chat_template *t;
     const dsr1_message *messages;
     size_t n;
-    bool prompt;
+    bool prompt, no_think;
     struct buffer *out;
     struct chat_segments *segments;
     bool failed;
@@ -213,7 +214,9 @@ static void render_chatml(struct render *r)
     }
     if (r->prompt)
         own(r, heads[ASSISTANT]);
-    if (r->prompt && r->t->opens_reasoning)
+    if (r->prompt && r->no_think && (r->t->opens_reasoning || r->t->keeps_last_reasoning))
+        own(r, NO_THOUGHT);
+    else if (r->prompt && r->t->opens_reasoning)
         own(r, THINK "\n");
 }
 
@@ -314,7 +317,10 @@ static void render_deepseek(struct render *r)
     if (!r->prompt)
         return;
     own(r, "<｜Assistant｜>");
-    own(r, r->t->closes_reasoning ? THINK_END : r->t->opens_reasoning ? THINK "\n" : "");
+    own(r, r->t->closes_reasoning                               ? THINK_END
+           : r->no_think && r->t->family == CHAT_DEEPSEEK_R1     ? NO_THOUGHT
+           : r->t->opens_reasoning                               ? THINK "\n"
+                                                                 : "");
 }
 
 /* ------------------------------------------------------------------ */
@@ -334,8 +340,7 @@ static dsr1_status check_messages(const dsr1_message *messages, size_t n, dsr1_e
 }
 
 dsr1_status chat_render(const struct chat_template *t, const dsr1_message *messages, size_t n_messages,
-                        bool add_generation_prompt, struct buffer *out, struct chat_segments *segments,
-                        dsr1_error *err)
+                        int flags, struct buffer *out, struct chat_segments *segments, dsr1_error *err)
 {
     static void (*const renderers[CHAT_FAMILIES])(struct render *) = {
         [CHAT_CHATML] = render_chatml,
@@ -345,7 +350,9 @@ dsr1_status chat_render(const struct chat_template *t, const dsr1_message *messa
         [CHAT_DEEPSEEK_V3] = render_deepseek,
         [CHAT_DEEPSEEK_R1] = render_deepseek,
     };
-    struct render r = {t, messages, n_messages, add_generation_prompt, out, segments, false};
+    struct render r = {
+        t, messages, n_messages, flags & DSR1_CHAT_ANSWER, flags & DSR1_CHAT_NO_THINK, out, segments, false,
+    };
     if (!renderers[t->family])
         return error_set(err, DSR1_ERR_UNSUPPORTED,
                          "the model's chat template is of no known family: give the finished prompt as plain text");
@@ -364,11 +371,11 @@ static ptrdiff_t encoded(ptrdiff_t n, dsr1_error *err)
 }
 
 ptrdiff_t chat_encode(const struct chat_template *t, const struct tokenizer *tokenizer, const dsr1_message *messages,
-                      size_t n_messages, bool add_generation_prompt, int32_t *tokens, size_t capacity, dsr1_error *err)
+                      size_t n_messages, int flags, int32_t *tokens, size_t capacity, dsr1_error *err)
 {
     struct buffer out = {0};
     struct chat_segments segments = {0};
-    ptrdiff_t n = chat_render(t, messages, n_messages, add_generation_prompt, &out, &segments, err);
+    ptrdiff_t n = chat_render(t, messages, n_messages, flags, &out, &segments, err);
     if (n == DSR1_OK)
         n = encoded(tokenizer_encode_data(tokenizer, out.data ? out.data : "", out.size, segments.pairs, segments.n,
                                           DSR1_PARSE_SPECIAL, tokens, capacity), err);

@@ -41,7 +41,7 @@ void chat_template_close(struct chat_template *template);
 const char *chat_family_name(enum chat_family family);  /* "chatml", "deepseek-r1", ...; "" for unknown */
 
 /*
- * Appends the prompt to out. Where segments is not NULL it receives, in pairs
+ * Appends the prompt to out; flags as in dsr1_chat_render. Where segments is not NULL it receives, in pairs
  * of (offset, size), the pieces of out that are message content and so must be
  * tokenised without special parsing.
  */
@@ -50,13 +50,12 @@ struct chat_segments {
     size_t n, capacity;         /* pairs */
 };
 dsr1_status chat_render(const struct chat_template *template, const dsr1_message *messages, size_t n_messages,
-                        bool add_generation_prompt, struct buffer *out, struct chat_segments *segments,
-                        dsr1_error *err);
+                        int flags, struct buffer *out, struct chat_segments *segments, dsr1_error *err);
 
 /* Contract of dsr1_chat_tokens and dsr1_fim_tokens. */
 ptrdiff_t chat_encode(const struct chat_template *template, const struct tokenizer *tokenizer,
-                      const dsr1_message *messages, size_t n_messages, bool add_generation_prompt, int32_t *tokens,
-                      size_t capacity, dsr1_error *err);
+                      const dsr1_message *messages, size_t n_messages, int flags, int32_t *tokens, size_t capacity,
+                      dsr1_error *err);
 ptrdiff_t fim_encode(const struct tokenizer *tokenizer, const char *prefix, size_t prefix_size, const char *suffix,
                      size_t suffix_size, int32_t *tokens, size_t capacity, dsr1_error *err);
 

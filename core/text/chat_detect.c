@@ -63,22 +63,27 @@ static bool has_line(struct gguf_string in, const char *what)
 
 /*
  * A template's string from its first character to the quote that ends it, with
- * escapes resolved; quote 0: bare text, up to a brace. NULL when memory is short.
+ * escapes resolved; quote 0: bare text, up to a brace. *size becomes the bytes
+ * read. NULL when memory is short.
  */
-static char *unquote(struct gguf_string text, char quote)
+static char *unquote(struct gguf_string text, char quote, size_t *size)
 {
-    char *result = malloc(text.size + 1), *to = result;
+    size_t n = 0;
+    while (n < text.size && text.bytes[n] != (quote ? quote : '{'))
+        n += quote && text.bytes[n] == '\\' && n + 1 < text.size ? 2 : 1;
+    char *result = malloc(n + 1), *to = result;
     if (!result)
         return NULL;
-    for (size_t i = 0; i < text.size && text.bytes[i] != (quote ? quote : '{'); i++) {
+    for (size_t i = 0; i < n; i++) {
         char c = text.bytes[i];
-        if (quote && c == '\\' && i + 1 < text.size) {
+        if (quote && c == '\\' && i + 1 < n) {
             c = text.bytes[++i];
             c = c == 'n' ? '\n' : c == 't' ? '\t' : c;
         }
         *to++ = c;
     }
     *to = 0;
+    *size = n;
     return result;
 }
 
@@ -97,7 +102,8 @@ static dsr1_status find_default_system(struct chat_template *t, struct gguf_stri
         size_t skip = newline(rest);
         if (!skip)
             continue;
-        char *text = unquote((struct gguf_string){rest.bytes + skip, rest.size - skip}, quote);
+        size_t size;
+        char *text = unquote((struct gguf_string){rest.bytes + skip, rest.size - skip}, quote, &size);
         if (!text)
             return error_nomem(err, "a chat template");
         char *stop = strstr(text, end);
@@ -107,6 +113,8 @@ static dsr1_status find_default_system(struct chat_template *t, struct gguf_stri
             return DSR1_OK;
         }
         free(text);
+        /* On behind this string, so that no byte is read twice whatever it holds. */
+        rest = (struct gguf_string){rest.bytes + skip + size, rest.size - skip - size};
     }
     return DSR1_OK;
 }
@@ -122,10 +130,11 @@ static dsr1_status find_preface(struct chat_template *t, struct gguf_string sour
     struct gguf_string after = behind(source, cutting);
     struct gguf_string date = behind(source, "date_string = \"");
     struct buffer preface = {0};
+    size_t size;
     if (!after.size)
         return DSR1_OK;
-    char *cut = unquote(after, '"');
-    char *today = unquote(date, '"');
+    char *cut = unquote(after, '"', &size);
+    char *today = unquote(date, '"', &size);
     if (cut)
         cut[strcspn(cut, "\n")] = 0;
     if (cut && today)
@@ -170,7 +179,8 @@ static dsr1_status detect_coder(struct chat_template *t, struct gguf_string sour
     t->writes_bos = true;
     t->newline_at_end = begins(behind(source, "'### Response:'}}"), "\n");
     struct gguf_string text = behind(behind(behind(source, "not ns.found"), "{{"), "'");
-    if (text.size && !(t->default_system = unquote(text, '\'')))
+    size_t size;
+    if (text.size && !(t->default_system = unquote(text, '\'', &size)))
         return error_nomem(err, "a chat template");
     return DSR1_OK;
 }

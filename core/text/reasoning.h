@@ -14,8 +14,14 @@
 #include "base/buffer.h"
 
 struct reasoning {
-    enum reasoning_state { REASONING_START, REASONING_START_INSIDE, REASONING_OPENED, REASONING_INSIDE,
-                           REASONING_ANSWER } state;
+    enum reasoning_state {
+        REASONING_START,        /* nothing came yet: <think> or the answer */
+        REASONING_START_INSIDE, /* the same behind a prompt that ended in <think> */
+        REASONING_OPENED,       /* behind <think>: its newline may follow */
+        REASONING_INSIDE,
+        REASONING_CLOSED,       /* behind </think>: newlines may follow */
+        REASONING_ANSWER
+    } state;
     char held[8];               /* the beginning of what may become a tag */
     size_t n_held;
 };
@@ -23,7 +29,11 @@ struct reasoning {
 /* inside: the prompt ended in <think> (chat_template.opens_reasoning), so everything up to </think> is reasoning. */
 void reasoning_begin(struct reasoning *r, bool inside);
 
-/* Appends what is certain by now to one of the two. One <think> in front, with its newline, is dropped. */
+/*
+ * Appends what is certain by now to one of the two. What only sets the parts
+ * apart belongs to neither: one <think> in front with its newline, and </think>
+ * with the newline before it and all newlines behind it.
+ */
 void reasoning_feed(struct reasoning *r, const char *text, size_t size, struct buffer *thought,
                     struct buffer *answer);
 

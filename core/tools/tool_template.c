@@ -42,7 +42,7 @@ static dsr1_status read_messages(const json_t *root, dsr1_message **messages, si
     return DSR1_OK;
 }
 
-static dsr1_status render(const struct gguf *gguf, const json_t *root, bool add_prompt, dsr1_error *err)
+static dsr1_status render(const struct gguf *gguf, const json_t *root, int flags, dsr1_error *err)
 {
     struct tokenizer *tokenizer = NULL;
     struct chat_template template = {0};
@@ -55,7 +55,7 @@ static dsr1_status render(const struct gguf *gguf, const json_t *root, bool add_
     if (status == DSR1_OK)
         status = read_messages(root, &messages, &n_messages, err);
     if (status == DSR1_OK)
-        status = chat_render(&template, messages, n_messages, add_prompt, &out, NULL, err);
+        status = chat_render(&template, messages, n_messages, flags, &out, NULL, err);
     if (status == DSR1_OK && out.failed)
         status = error_nomem(err, "the prompt");
     if (status == DSR1_OK)
@@ -102,7 +102,7 @@ int tool_template(int argc, char **argv)
     }
     if (status == DSR1_OK) {
         bool closed = no_prompt || json_is_false(json_object_get(root, "add_generation_prompt"));
-        status = render(gguf, root, !closed, &err);
+        status = render(gguf, root, closed ? 0 : DSR1_CHAT_ANSWER, &err);
     }
     json_decref(root);
     buffer_free(&input);
