@@ -11,7 +11,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libdsr1.a
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka -ljansson
 
 # Tests the program, not the library.
-$(B)/tests/unit/test_engine_process: | $(B)/bin/dsr1-engine
+$(B)/tests/unit/test_engine_process $(B)/tests/unit/test_engine_requests $(B)/tests/unit/test_engine_storm: | $(B)/bin/dsr1-engine
 
 tests-built: $(UNIT_BIN)
 

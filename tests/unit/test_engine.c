@@ -1,79 +1,11 @@
 /*
  * test_engine.c - claims about core/serve/engine.c, through dsr1.h
  *
- * On the tiny random model of the golden set: what it says is noise, but the
- * same noise every time.
- *
  * SPDX-License-Identifier: PostgreSQL
  */
+#include "engine_answers.h"
+
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-#include "dsr1.h"
-
-enum { MAX_OUT = 128, CONTEXT = 256 };
-
-struct answer {
-    int n_tokens, n_done;
-    int32_t tokens[MAX_OUT];
-    float logprobs[MAX_OUT];
-    dsr1_finish finish;
-    dsr1_usage usage;
-    int order;                  /* of its DONE among all */
-};
-
-static dsr1_model *model;
-static int n_done_so_far;
-static const int32_t prompt[] = {65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76};
-
-static void note(const dsr1_event *event, void *user)
-{
-    struct answer *a = user;
-    assert_int_equal(a->n_done, 0);
-    if (event->type == DSR1_EVENT_TOKEN && a->n_tokens < MAX_OUT) {
-        a->tokens[a->n_tokens] = event->token;
-        a->logprobs[a->n_tokens++] = event->logprob;
-    }
-    if (event->type == DSR1_EVENT_DONE) {
-        a->n_done++;
-        a->finish = event->finish;
-        a->usage = event->usage;
-        a->order = n_done_so_far++;
-    }
-}
-
-static dsr1_engine *open_engine(dsr1_engine_options options)
-{
-    dsr1_engine *engine;
-    dsr1_error err = {0};
-    if (options.context_size == 0)
-        options.context_size = CONTEXT;
-    n_done_so_far = 0;
-    assert_int_equal(dsr1_engine_open(model, &options, &engine, &err), DSR1_OK);
-    return engine;
-}
-
-static dsr1_request request(struct answer *a, int max_tokens)
-{
-    memset(a, 0, sizeof *a);
-    return (dsr1_request){.tokens = prompt, .n_tokens = sizeof prompt / sizeof *prompt, .max_tokens = max_tokens,
-                          .ignore_end = true, .on_event = note, .user = a};
-}
-
-static void pump(dsr1_engine *engine)
-{
-    dsr1_error err = {0};
-    int left;
-    while ((left = dsr1_engine_step(engine, &err)) > 0)
-        ;
-    assert_int_equal(left, 0);
-}
 
 static int open_model(void **state)
 {
@@ -229,73 +161,6 @@ static void a_short_request_does_not_wait_for_a_long_one(void **state)
 }
 
 /* ------------------------------------------------------------------ */
-/* Bit for bit                                                         */
-/* ------------------------------------------------------------------ */
-
-enum { REQUESTS = 24, SCHEDULES = 60 };
-
-struct wish {
-    int32_t tokens[160];
-    dsr1_request request;
-};
-
-static void make_wishes(struct wish *wishes)
-{
-    srand(11);
-    for (int i = 0; i < REQUESTS; i++) {
-        int n = 5 + rand() % 150, shared = rand() % n;
-        for (int j = 0; j < n; j++)
-            wishes[i].tokens[j] = j < shared ? (j * 37 + 5) % 256 : rand() % 256;
-        wishes[i].request = (dsr1_request){.n_tokens = (size_t) n, .max_tokens = 1 + rand() % 40, .seed = (uint64_t) i,
-                                           .temperature = i % 2 ? 0.9f : 0, .top_p = i % 3 ? 0 : 0.9f,
-                                           .repeat_penalty = i % 5 ? 0 : 1.2f, .ignore_end = true, .on_event = note};
-    }
-}
-
-static void submit_wish(dsr1_engine *engine, struct wish *wish, struct answer *a)
-{
-    memset(a, 0, sizeof *a);
-    wish->request.tokens = wish->tokens;
-    wish->request.user = a;
-    assert_int_equal(dsr1_engine_submit(engine, &wish->request, NULL, NULL), DSR1_OK);
-}
-
-static void expect_same(const struct answer *a, const struct answer *b)
-{
-    assert_int_equal(a->n_tokens, b->n_tokens);
-    assert_memory_equal(a->tokens, b->tokens, (size_t) a->n_tokens * sizeof *a->tokens);
-    assert_memory_equal(a->logprobs, b->logprobs, (size_t) a->n_tokens * sizeof *a->logprobs);
-}
-
-static void any_schedule_gives_each_request_the_same_bits(void **state)
-{
-    (void) state;
-    static struct wish wishes[REQUESTS];
-    static struct answer alone[REQUESTS], mixed[REQUESTS];
-    make_wishes(wishes);
-    for (int i = 0; i < REQUESTS; i++) {
-        dsr1_engine *engine = open_engine((dsr1_engine_options){.n_threads = 1});
-        submit_wish(engine, &wishes[i], &alone[i]);
-        pump(engine);
-        dsr1_engine_close(engine);
-    }
-    for (int s = 0; s < SCHEDULES; s++) {
-        dsr1_engine *engine = open_engine((dsr1_engine_options){
-            .n_threads = 1 + rand() % 3, .chunk_size = 1 + rand() % 100, .max_batch = 1 + rand() % 16,
-            .kv_cache_size = rand() % 2 ? 1 : 0});
-        for (int i = 0; i < REQUESTS; i++) {
-            submit_wish(engine, &wishes[(i * 7 + s) % REQUESTS], &mixed[(i * 7 + s) % REQUESTS]);
-            for (int steps = rand() % 4; steps > 0; steps--)
-                dsr1_engine_step(engine, NULL);
-        }
-        pump(engine);
-        for (int i = 0; i < REQUESTS; i++)
-            expect_same(&alone[i], &mixed[i]);
-        dsr1_engine_close(engine);
-    }
-}
-
-/* ------------------------------------------------------------------ */
 /* Threads                                                             */
 /* ------------------------------------------------------------------ */
 
@@ -347,7 +212,6 @@ int main(void)
         cmocka_unit_test(a_cancelled_request_ends_in_the_next_step),
         cmocka_unit_test(higher_priority_is_served_first),
         cmocka_unit_test(a_short_request_does_not_wait_for_a_long_one),
-        cmocka_unit_test(any_schedule_gives_each_request_the_same_bits),
         cmocka_unit_test(other_threads_may_submit_and_cancel_while_one_steps),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
