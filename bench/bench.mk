@@ -3,7 +3,8 @@
 
 BENCH_BIN   := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/bench_*.c))
 MKMODEL_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard bench/mkmodel*.c)) $(B)/obj/core/tools/options.o
-BENCH_TOOLS := $(B)/bin/mkmodel
+LOAD_OBJ    := $(patsubst %.c,$(B)/obj/%.o,$(wildcard bench/load*.c)) $(B)/obj/core/tools/options.o
+BENCH_TOOLS := $(B)/bin/mkmodel $(B)/bin/load
 
 $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libdsr1.a
 	@mkdir -p $(@D)
@@ -11,6 +12,11 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libdsr1.a
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 $(B)/bin/mkmodel: $(MKMODEL_OBJ) $(B)/libdsr1.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(B)/bin/load: $(LOAD_OBJ) $(B)/libdsr1.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
