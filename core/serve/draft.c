@@ -39,7 +39,7 @@ static bool allocate(struct draft *d, int n_limit)
     if (d->last)
         return true;
     d->n_slots = 64;
-    while (d->n_slots < n_limit)
+    while (d->n_slots < 4 * n_limit)
         d->n_slots *= 2;
     d->last = memory_array((size_t) d->n_slots, sizeof *d->last);
     return d->last != NULL;
@@ -64,19 +64,44 @@ static int bucket(int n_rows)
     return b;
 }
 
-void draft_cost_learn(struct draft_cost *cost, int n_rows, double seconds)
+static void move_mean(double *mean, double value)
 {
-    double *mean = &cost->seconds[bucket(n_rows)];
-    /* A rare long step says more about the machine than about its rows. */
-    if (*mean > 0 && seconds > 4 * *mean)
-        seconds = 4 * *mean;
-    *mean = *mean > 0 ? 0.9 * *mean + 0.1 * seconds : seconds;
+    *mean = *mean > 0 ? 0.9 * *mean + 0.1 * value : value;
 }
 
-/* Tokens per second with n guessed ones against without; a size that was never measured is tried. */
+void draft_cost_learn(struct draft_cost *cost, int n_rows, double seconds)
+{
+    int b = bucket(n_rows);
+    /* A rare long step says more about the machine than about its rows. */
+    if (cost->seconds[b] > 0 && seconds > 4 * cost->seconds[b])
+        seconds = 4 * cost->seconds[b];
+    move_mean(&cost->rows[b], n_rows);
+    move_mean(&cost->seconds[b], seconds);
+}
+
+double draft_cost_of(const struct draft_cost *cost, int n_rows)
+{
+    int below = -1, above = -1;
+    for (int b = 0; b < DRAFT_BUCKETS; b++) {
+        if (cost->rows[b] <= 0)
+            continue;
+        if (cost->rows[b] <= n_rows)
+            below = b;
+        else if (above < 0)
+            above = b;
+    }
+    if (below >= 0 && cost->rows[below] == n_rows)
+        return cost->seconds[below];
+    if (above < 0)
+        return 0;
+    double x0 = below < 0 ? 0 : cost->rows[below], y0 = below < 0 ? 0 : cost->seconds[below];
+    return y0 + (cost->seconds[above] - y0) * (n_rows - x0) / (cost->rows[above] - x0);
+}
+
+/* Tokens per second with n guessed ones against without; a size that was never reached is tried. */
 static bool pays(const struct draft *d, const struct draft_cost *cost, int n_rows, int n)
 {
-    double without = cost->seconds[bucket(n_rows)], with = cost->seconds[bucket(n_rows + n)];
+    double without = draft_cost_of(cost, n_rows), with = draft_cost_of(cost, n_rows + n);
     if (without <= 0 || with <= 0)
         return true;
     return (n_rows + (double) d->accepted * n) / with > n_rows / without;

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { DRAFT_MAX = 16, DRAFT_GRAM = 3, DRAFT_BUCKETS = 8 };
+enum { DRAFT_MAX = 16, DRAFT_GRAM = 3, DRAFT_BUCKETS = 12 };
 
 /* One request's guesses. */
 struct draft {
@@ -34,9 +34,9 @@ struct draft {
     int32_t tokens[DRAFT_MAX];
 };
 
-/* Mean seconds of a step by its number of rows: bucket b holds 2^(b-1) < rows <= 2^b. */
+/* What steps of about so many rows took, moving means: bucket b holds 2^(b-1) < rows <= 2^b. */
 struct draft_cost {
-    double seconds[DRAFT_BUCKETS];
+    double rows[DRAFT_BUCKETS], seconds[DRAFT_BUCKETS];     /* 0: not measured */
 };
 
 void draft_open(struct draft *draft, bool off);
@@ -55,5 +55,8 @@ void draft_learn(struct draft *draft, int n_right);
 
 /* A step that held no prompt took so long. */
 void draft_cost_learn(struct draft_cost *cost, int n_rows, double seconds);
+
+/* Seconds that a step of n_rows takes, between the sizes that were measured; 0: nothing is known of larger ones. */
+double draft_cost_of(const struct draft_cost *cost, int n_rows);
 
 #endif

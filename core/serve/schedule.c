@@ -210,7 +210,9 @@ static void add_drafts(struct engine *e, int at, int most, int *n_logits)
     int logits_left = s->max_logits - *n_logits - (e->n_running - at - 1);
     most = most < logits_left ? most : logits_left;
     most = most < r->n_limit - 1 - r->n_tokens ? most : r->n_limit - 1 - r->n_tokens;
-    draft_guess(&r->draft, &e->cost, r->tokens, r->n_tokens, r->n_limit, s->n_rows, most);
+    /* With the rows of those who are still to come. */
+    int n_rows = s->n_rows + e->n_running - at - 1;
+    draft_guess(&r->draft, &e->cost, r->tokens, r->n_tokens, r->n_limit, n_rows, most);
     if (r->draft.n == 0)
         return;
     /* A guess is not worth anybody's pages. */
