@@ -25,6 +25,7 @@ static const struct {
     {"quantize", tool_quantize, "a model file with smaller weights"},
     {"distill", tool_distill, "teach a model what another one says"},
     {"merge", tool_merge, "an adapter made part of a model file"},
+    {"plot", tool_plot, "the curve of a run as a picture"},
     {"sft", tool_sft, "teach a model a text, or how to answer"},
 };
 
