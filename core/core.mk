@@ -1,6 +1,8 @@
 # The inference core: build/libdsr1.a and .so, and the programs dsr1 and dsr1-engine.
 
-CORE_DIRS   := base gguf kernel kv wire text model serve api
+CORE_DIRS   := base gguf kernel kv wire text model constrain serve api
+# Schemas are read with jansson.
+LIBS        += -ljansson
 CORE_SRC    := $(foreach d,$(CORE_DIRS),$(wildcard core/$(d)/*.c))
 CORE_OBJ    := $(CORE_SRC:%.c=$(B)/obj/%.o)
 TOOLS_SRC   := $(wildcard core/tools/*.c)
