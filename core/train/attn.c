@@ -9,6 +9,11 @@
 
 #include <string.h>
 
+static bool is_latent(const struct net *net)
+{
+    return net->shape.attention != ATTENTION_GQA;
+}
+
 static struct causal causal_of(const struct net *net)
 {
     const struct model_shape *s = &net->shape;
@@ -21,6 +26,10 @@ static struct causal causal_of(const struct net *net)
 void attn_carve(struct carve *c, const struct net *net, const struct net_layer *layer, const struct batch *b,
                 struct attn_state *s)
 {
+    if (is_latent(net)) {
+        latent_carve(c, net, layer, b, &s->latent);
+        return;
+    }
     size_t n = (size_t) batch_rows(b);
     struct causal causal = causal_of(net);
     s->q = carve_real(c, n, (size_t) causal.q_stride);
@@ -37,6 +46,10 @@ void attn_carve(struct carve *c, const struct net *net, const struct net_layer *
 void attn_carve_scratch(struct carve *c, const struct net *net, const struct batch *b, int max_rank,
                         struct attn_scratch *s)
 {
+    if (is_latent(net)) {
+        latent_carve_scratch(c, net, b, max_rank, &s->latent);
+        return;
+    }
     size_t n = (size_t) batch_rows(b);
     struct causal causal = causal_of(net);
     s->dq = carve_real(c, n, (size_t) causal.q_stride);
@@ -64,6 +77,10 @@ static void rotate(const struct net *net, const struct batch *b, real *x, int n_
 void attn_forward(const struct net *net, const struct net_layer *layer, const struct batch *b, const real *h,
                   const struct attn_state *s, real *y)
 {
+    if (is_latent(net)) {
+        latent_forward(net, layer, b, h, &s->latent, y);
+        return;
+    }
     int n = batch_rows(b);
     struct causal causal = causal_of(net);
     linear_forward(&layer->q, 0, h, n, s->q, s->u_q);
@@ -78,6 +95,10 @@ void attn_forward(const struct net *net, const struct net_layer *layer, const st
 void attn_backward(const struct net *net, const struct net_layer *layer, const struct batch *b, const real *h,
                    const struct attn_state *s, const real *dy, real *dh, real *grad, const struct attn_scratch *scratch)
 {
+    if (is_latent(net)) {
+        latent_backward(net, layer, b, h, &s->latent, dy, dh, grad, &scratch->latent);
+        return;
+    }
     int n = batch_rows(b);
     struct causal causal = causal_of(net);
     linear_backward(&layer->o, 0, s->o, s->u_o, dy, n, scratch->d_o, 0, grad, scratch->u);

@@ -11,7 +11,7 @@
 
 #include "train/batch.h"
 #include "train/carve.h"
-#include "train/net.h"
+#include "train/latent.h"
 
 /* What the backward pass reads again. */
 struct attn_state {
@@ -19,11 +19,13 @@ struct attn_state {
     real *p;                    /* probabilities: causal_size */
     real *o;                    /* rows x heads */
     real *u_q, *u_k, *u_v, *u_o;
+    struct latent_state latent; /* instead of all this, where attention is latent */
 };
 
 /* The backward pass's own; attn_carve_scratch. */
 struct attn_scratch {
     real *dq, *dk, *dv, *d_o, *dp, *u;
+    struct latent_scratch latent;
 };
 
 void attn_carve(struct carve *c, const struct net *net, const struct net_layer *layer, const struct batch *b,

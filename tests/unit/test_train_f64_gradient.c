@@ -228,13 +228,19 @@ static void a_student_that_is_its_teacher_has_nothing_to_learn(void **state)
 
 int main(void)
 {
-    static char names[][20] = {"llama3-f32", "qwen2-f32", "deepseek-f32"};
+    static char names[][20] = {"llama3-f32", "qwen2-f32", "deepseek-f32", "dsv3-f32", "dsv2lite-f32",
+                               "dsv2-legacy-f32"};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(every_adapter_and_router_gets_its_gradient, names[0]),
         cmocka_unit_test_prestate(every_adapter_and_router_gets_its_gradient, names[1]),
         cmocka_unit_test_prestate(every_adapter_and_router_gets_its_gradient, names[2]),
+        cmocka_unit_test_prestate(every_adapter_and_router_gets_its_gradient, names[3]),
+        cmocka_unit_test_prestate(every_adapter_and_router_gets_its_gradient, names[4]),
+        cmocka_unit_test_prestate(every_adapter_and_router_gets_its_gradient, names[5]),
         cmocka_unit_test_prestate(every_whole_matrix_gets_its_gradient, names[0]),
         cmocka_unit_test_prestate(every_whole_matrix_gets_its_gradient, names[2]),
+        cmocka_unit_test_prestate(every_whole_matrix_gets_its_gradient, names[3]),
+        cmocka_unit_test_prestate(every_whole_matrix_gets_its_gradient, names[5]),
         cmocka_unit_test(an_adapter_on_the_router_gets_its_gradient),
         cmocka_unit_test(fewer_experts_get_their_gradient),
         cmocka_unit_test(distillation_gets_its_gradient),

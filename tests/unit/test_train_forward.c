@@ -206,15 +206,20 @@ static void a_token_beyond_the_vocabulary_is_refused(void **state)
 
 int main(void)
 {
-    static char names[][20] = {"llama3-f32", "deepseek-f32", "qwen2-f32"};
+    static char names[][20] = {"llama3-f32", "deepseek-f32", "qwen2-f32", "dsv3-f32", "dsv2lite-f32",
+                               "dsv2-legacy-f32"};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(agrees_with_llama_cpp, names[0]),
         cmocka_unit_test_prestate(agrees_with_llama_cpp, names[1]),
         cmocka_unit_test_prestate(agrees_with_llama_cpp, names[2]),
+        cmocka_unit_test_prestate(agrees_with_llama_cpp, names[3]),
+        cmocka_unit_test_prestate(agrees_with_llama_cpp, names[4]),
+        cmocka_unit_test_prestate(agrees_with_llama_cpp, names[5]),
         cmocka_unit_test_prestate(sequences_do_not_see_each_other, names[0]),
         cmocka_unit_test_prestate(sequences_do_not_see_each_other, names[1]),
         cmocka_unit_test_prestate(layer_by_layer_is_the_same_network, names[0]),
         cmocka_unit_test_prestate(layer_by_layer_is_the_same_network, names[1]),
+        cmocka_unit_test_prestate(layer_by_layer_is_the_same_network, names[3]),
         cmocka_unit_test(a_forced_choice_of_experts_is_kept),
         cmocka_unit_test(a_graph_without_a_backward_pass_is_refused),
         cmocka_unit_test(a_token_beyond_the_vocabulary_is_refused),
