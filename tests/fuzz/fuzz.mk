@@ -3,10 +3,18 @@
 #
 #     make fuzz FUZZ_SECONDS=600
 #     make fuzz FUZZ=wire
+#     make fuzz-keep FUZZ=wire    keep the fewest inputs that reach what the corpus reaches
+#
+# Each begins with the inputs kept in tests/fuzz/corpus, which `make corpus` replays
+# without a fuzzer, in the build of check-asan.
 
 FUZZ_SECONDS ?= 30
-FUZZ         ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_BIN     := $(FUZZ:%=$(B)/fuzz/fuzz_%)
+FUZZ_ALL     := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ         ?= $(FUZZ_ALL)
+FUZZ_B       ?= build-fuzz
+FUZZ_SAN     := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
+# No input is larger than a few dozen KiB: none may want more memory than this, or more than seconds.
+FUZZ_FLAGS   := -malloc_limit_mb=64 -rss_limit_mb=4096 -timeout=10 -verbosity=0
 
 $(B)/obj/tests/fuzz/%.o: CFLAGS_FILE := -Itests -Ilsp_bridge
 
@@ -15,16 +23,47 @@ $(B)/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/lsp_bridge.a $(B)/libdsr1.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS) -ljansson
 
-fuzz-built: $(FUZZ_BIN)
+$(B)/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(B)/lsp_bridge.a $(B)/libdsr1.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -ljansson
+
+fuzz-built: $(FUZZ:%=$(B)/fuzz/fuzz_%)
+replay-built: $(FUZZ:%=$(B)/fuzz/replay_%)
 
 fuzz: ## every parser against libFuzzer, FUZZ_SECONDS each
-	@$(MAKE) --no-print-directory -j2 B=build-fuzz CC=clang OPT=-O1 \
-	    SAN="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined" fuzz-built
+	@$(MAKE) --no-print-directory -j2 B=$(FUZZ_B) CC=clang OPT=-O1 SAN="$(FUZZ_SAN)" fuzz-built
 	@for name in $(FUZZ); do \
 	    echo "== fuzz_$$name"; \
-	    mkdir -p build-fuzz/corpus/$$name; \
-	    build-fuzz/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 \
-	        -artifact_prefix=build-fuzz/ build-fuzz/corpus/$$name || exit 1; \
+	    mkdir -p $(FUZZ_B)/corpus/$$name tests/fuzz/corpus/$$name; \
+	    $(FUZZ_B)/fuzz/fuzz_$$name $(FUZZ_FLAGS) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+	        -artifact_prefix=$(FUZZ_B)/$$name- $(FUZZ_B)/corpus/$$name tests/fuzz/corpus/$$name || exit 1; \
 	done
 
-.PHONY: fuzz-built
+fuzz-keep: ## minimise what fuzz found into tests/fuzz/corpus
+	@for name in $(FUZZ); do \
+	    mkdir -p $(FUZZ_B)/kept tests/fuzz/corpus/$$name; \
+	    rm -rf $(FUZZ_B)/kept/$$name && mkdir $(FUZZ_B)/kept/$$name; \
+	    $(FUZZ_B)/fuzz/fuzz_$$name $(FUZZ_FLAGS) -merge=1 -max_len=$(FUZZ_KEEP_MAX) $(FUZZ_B)/kept/$$name \
+	        tests/fuzz/corpus/$$name $(FUZZ_B)/corpus/$$name >/dev/null 2>&1 || exit 1; \
+	    rm -f tests/fuzz/corpus/$$name/*; \
+	    ls -Sr $(FUZZ_B)/kept/$$name | head -$(FUZZ_KEEP) | sed "s|^|$(FUZZ_B)/kept/$$name/|" | \
+	        xargs -r cp -t tests/fuzz/corpus/$$name; \
+	    du -sbh tests/fuzz/corpus/$$name; \
+	done
+FUZZ_KEEP     ?= 300
+FUZZ_KEEP_MAX ?= 4096
+
+corpus: ## replay the kept fuzz inputs under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory -j2 B=build-asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" \
+	    replay-built
+	@failed=0; for name in $(FUZZ); do \
+	    if build-asan/fuzz/replay_$$name tests/fuzz/corpus/$$name; then \
+	        echo "ok - fuzz_$$name takes every input of its corpus"; \
+	    else \
+	        echo "not ok - fuzz_$$name fails on its corpus"; failed=1; \
+	    fi; \
+	done; exit $$failed
+
+.PHONY: fuzz-built replay-built fuzz-keep corpus
+.PRECIOUS: $(B)/obj/%.o
