@@ -81,11 +81,8 @@ static inline void gguf_bytes_array(struct buffer *file, const char *key, enum g
 /* The character that stands for a byte in the tokens of byte-level BPE. */
 static inline size_t gguf_bytes_mapped(int byte, char *to)
 {
-    int code = byte, n_mapped = 0;
-    for (int other = 0; other <= byte; other++)
-        n_mapped += !((other >= 33 && other <= 126) || (other >= 161 && other <= 172) || other >= 174);
-    if (!((byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174))
-        code = 255 + n_mapped;
+    /* 68 bytes that do not print are, in their order, the characters from 256 on. */
+    int code = byte < 33 ? 256 + byte : byte >= 127 && byte <= 160 ? 256 + 33 + byte - 127 : byte == 173 ? 256 + 67 : byte;
     if (code < 128) {
         to[0] = (char) code;
         return 1;
