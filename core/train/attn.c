@@ -93,7 +93,8 @@ void attn_forward(const struct net *net, const struct net_layer *layer, const st
 }
 
 void attn_backward(const struct net *net, const struct net_layer *layer, const struct batch *b, const real *h,
-                   const struct attn_state *s, const real *dy, real *dh, real *grad, const struct attn_scratch *scratch)
+                   const struct attn_state *s, const real *dy, real *dh, real *grad,
+                   const struct attn_scratch *scratch)
 {
     if (is_latent(net)) {
         latent_backward(net, layer, b, h, &s->latent, dy, dh, grad, &scratch->latent);

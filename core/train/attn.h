@@ -39,6 +39,7 @@ void attn_forward(const struct net *net, const struct net_layer *layer, const st
 
 /* dh (rows x d) is written; trainables' gradients are added into grad. */
 void attn_backward(const struct net *net, const struct net_layer *layer, const struct batch *b, const real *h,
-                   const struct attn_state *s, const real *dy, real *dh, real *grad, const struct attn_scratch *scratch);
+                   const struct attn_state *s, const real *dy, real *dh, real *grad,
+                   const struct attn_scratch *scratch);
 
 #endif

@@ -17,7 +17,7 @@ struct merge_options {
     void *user;
 };
 
-/* How many tensors have changed; and the largest difference that a write in a smaller format made, over the largest weight. */
+/* How many tensors have changed, and the largest error that writing made, over the largest weight of its row. */
 struct merge_result {
     int n_changed;
     double worst;
@@ -25,8 +25,8 @@ struct merge_result {
 
 /*
  * Writes base + adapter to `to`: every tensor that the adapter names is computed in floats and written in
- * options->type. As they are, changed matrices keep their type where encode_row knows it, and get Q8_0 where not; rows that
- * are no whole blocks get F16. Routers and vectors stay F32. DSR1_ERR_FORMAT for an adapter that does not fit the
+ * options->type. As they are, changed matrices keep their type where encode_row knows it, and get Q8_0 where not; rows
+ * that are no whole blocks get F16. Routers and vectors stay F32. DSR1_ERR_FORMAT for an adapter that does not fit the
  * model; the file appears when it is whole.
  */
 dsr1_status merge_files(const char *base, const char *adapter, const char *to, const struct merge_options *options,

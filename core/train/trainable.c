@@ -130,7 +130,7 @@ static void fill(struct trainable *t, struct param *p)
 dsr1_status trainable_open(struct net *net, const struct trainable_options *options, struct trainable *t,
                            dsr1_error *err)
 {
-    *t = (struct trainable){.net = net, .options = *options};
+    *t = (struct trainable){.net = net, .options = *options, .active = true};
     struct collecting c = {t, false};
     if (options->lora && options->rank < 1)
         return error_set(err, DSR1_ERR_ARGUMENT, "an adapter's rank must be positive");
@@ -154,6 +154,20 @@ dsr1_status trainable_open(struct net *net, const struct trainable_options *opti
     for (int i = 0; i < t->n_params; i++)
         fill(t, &t->params[i]);
     return DSR1_OK;
+}
+
+static void set_rank(struct linear *l, void *user)
+{
+    const struct trainable *t = user;
+    l->rank = t->active && l->a_at != LINEAR_FROZEN ? t->options.rank : 0;
+}
+
+void trainable_activate(struct trainable *t, bool on)
+{
+    t->active = on;
+    for (int i = 0; i < t->n_params; i++)
+        *t->params[i].place = on ? t->value + t->params[i].at : t->params[i].before;
+    net_each_linear(t->net, NET_ALL_LAYERS, set_rank, t);
 }
 
 static void freeze(struct linear *l, void *user)

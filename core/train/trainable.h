@@ -53,6 +53,7 @@ struct trainable {
     real *value;
     size_t n;
     size_t value_size;
+    bool active;                /* trainable_activate */
 };
 
 /*
@@ -65,10 +66,19 @@ dsr1_status trainable_open(struct net *net, const struct trainable_options *opti
 /* The network is as before. Accepts a zeroed one. */
 void trainable_close(struct trainable *t);
 
+/*
+ * Off: the network computes as if nothing were joined (for reference probabilities); on: with it. Only while no pass
+ * is between its beginning and its end.
+ */
+void trainable_activate(struct trainable *t, bool on);
+
 /* NULL if there is none. */
 const struct param *trainable_find(const struct trainable *t, const char *name);
 
-/* "attn", "q", "k", "v", "o", "ffn", "shared", "experts", "router", "norms", "all", with commas between; false if none. */
+/*
+ * A list with commas of "attn", "q", "k", "v", "o", "ffn", "shared", "experts", "router", "norms", "all" (but for the
+ * last two) and "none"; false for other words.
+ */
 bool trainable_parse(const char *text, unsigned *kinds);
 
 /* The kind of a matrix, by its tensor's name: one of TRAINABLE_*, 0 for others. */

@@ -2,8 +2,8 @@
  * training.h - a run of supervised training or self-distillation, from files to an adapter
  *
  * With a teacher, the student learns the teacher's distribution at every token of the data (KL, whole
- * vocabulary); without one, the tokens that count (dataset.h). A run is decided by its options, its data and its seed: the
- * same numbers come out with any number of threads, stopped and resumed or not.
+ * vocabulary); without one, the tokens that count (dataset.h). A run is decided by its options, its data and its seed:
+ * the same numbers come out with any number of threads, stopped and resumed or not.
  *
  *     training_open(&options, &training, err)
  *     while (training.optimizer.step < options.optimizer.steps)
