@@ -1,8 +1,8 @@
 /*
  * tool_run.c - dsr1 run: complete a prompt or answer a question
  *
- * The answer streams to standard output and nothing else goes there; figures
- * go to standard error, or all together into one object with --json.
+ * The answer streams to standard output and nothing else goes there; reasoning
+ * and figures go to standard error, or all together into one object with --json.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -16,36 +16,34 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_LOGPROBS = 20 };
-
 struct answer_token {
     int32_t id;
     float logprob;
     int n_top;
-    int32_t top[MAX_LOGPROBS];
-    float top_logprob[MAX_LOGPROBS];
+    dsr1_top top[DSR1_TOP_MAX];
 };
 
 struct run {
     const char *model, *prompt, *file, *system;
-    bool chat, raw, verbose, json, ignore_end, special;
+    const char *choices, *schema, *regex, *grammar;
+    bool chat, raw, verbose, json, ignore_end, special, think, no_think, heal, no_draft;
     int max_tokens, top_k, logprobs;
-    float temperature, top_p, min_p, repeat_penalty;
+    float temperature, top_p, min_p, repeat_penalty, timeout;
     uint64_t seed;
     struct string_list stop;
     struct engine_flags engine;
+    bool is_chat, reasoning_open;
+    struct buffer constraint_file;
     /* Filled while the engine runs. */
-    struct buffer text;
+    struct buffer text, reasoning;
     struct answer_token *tokens;
     size_t n_tokens, capacity;
-    size_t first_row;           /* prompt position whose logits chose the first token of the answer */
-    int n_vocab;
     dsr1_finish finish;
     dsr1_usage usage;
     dsr1_error *err;
 };
 
-static const char *const finish_names[] = {"none", "end", "stop", "length", "cancelled", "error"};
+static const char *const finish_names[] = {"none", "end", "stop", "length", "cancelled", "error", "timeout"};
 
 /* ------------------------------------------------------------------ */
 /* The prompt                                                          */
@@ -69,25 +67,37 @@ static dsr1_status read_prompt(const struct run *o, struct buffer *prompt, dsr1_
     return tool_read(o->file, prompt, err);
 }
 
-static dsr1_status chat_tokens(const struct run *o, const dsr1_model *model, const char *content,
-                               struct int_list *tokens, dsr1_error *err)
+/* An answer of a given form comes without reasoning in front, unless it is asked for. */
+static bool thinks(const struct run *o)
+{
+    bool constrained = o->choices || o->schema || o->regex || o->grammar;
+    return o->think || (!o->no_think && !constrained);
+}
+
+static dsr1_status chat_tokens(struct run *o, const dsr1_model *model, const dsr1_model_info *info,
+                               const char *content, struct int_list *tokens, dsr1_error *err)
 {
     dsr1_message messages[2];
     size_t n_messages = 0;
+    int flags = DSR1_CHAT_ANSWER | (thinks(o) ? 0 : DSR1_CHAT_NO_THINK);
+    if (o->think && !info->reasons)
+        return error_set(err, DSR1_ERR_UNSUPPORTED, "this model does not reason");
+    o->is_chat = true;
+    o->reasoning_open = info->opens_reasoning && thinks(o);
     if (o->system)
         messages[n_messages++] = (dsr1_message){"system", o->system};
     messages[n_messages++] = (dsr1_message){"user", content};
-    ptrdiff_t n = dsr1_chat_tokens(model, messages, n_messages, true, NULL, 0, err);
+    ptrdiff_t n = dsr1_chat_tokens(model, messages, n_messages, flags, NULL, 0, err);
     if (n < 0)
         return error_set(err, (dsr1_status) n, "cannot render the conversation");
     *tokens = (struct int_list){memory_array((size_t) n, sizeof *tokens->items), (size_t) n};
     if (!tokens->items)
         return error_nomem(err, "the prompt");
-    n = dsr1_chat_tokens(model, messages, n_messages, true, tokens->items, tokens->n, err);
+    n = dsr1_chat_tokens(model, messages, n_messages, flags, tokens->items, tokens->n, err);
     return n < 0 ? error_set(err, (dsr1_status) n, "cannot render the conversation") : DSR1_OK;
 }
 
-static dsr1_status make_prompt(const struct run *o, const dsr1_model *model, const dsr1_model_info *info,
+static dsr1_status make_prompt(struct run *o, const dsr1_model *model, const dsr1_model_info *info,
                                struct int_list *tokens, dsr1_error *err)
 {
     struct buffer prompt = {0};
@@ -98,7 +108,7 @@ static dsr1_status make_prompt(const struct run *o, const dsr1_model *model, con
         if (prompt.size && memchr(prompt.data, 0, prompt.size))
             status = error_set(err, DSR1_ERR_ARGUMENT, "the prompt has a zero byte, which a chat message cannot hold");
         else
-            status = chat_tokens(o, model, prompt.data ? prompt.data : "", tokens, err);
+            status = chat_tokens(o, model, info, prompt.data ? prompt.data : "", tokens, err);
     } else if (status == DSR1_OK) {
         status = tool_tokens(model, prompt.data, prompt.size, DSR1_ADD_BOS | DSR1_PARSE_SPECIAL, tokens, err);
     }
@@ -124,7 +134,18 @@ static void keep_token(struct run *o, const dsr1_event *event)
         o->tokens = tokens;
         o->capacity = capacity;
     }
-    o->tokens[o->n_tokens++] = (struct answer_token){.id = event->token, .logprob = event->logprob};
+    struct answer_token *token = &o->tokens[o->n_tokens++];
+    *token = (struct answer_token){.id = event->token, .logprob = event->logprob, .n_top = event->n_top};
+    for (int i = 0; i < event->n_top; i++)
+        token->top[i] = event->top[i];
+}
+
+static void show(const char *text, size_t size, FILE *to)
+{
+    if (size == 0)
+        return;
+    fwrite(text, 1, size, to);
+    fflush(to);
 }
 
 static void on_event(const dsr1_event *event, void *user)
@@ -132,9 +153,10 @@ static void on_event(const dsr1_event *event, void *user)
     struct run *o = user;
     if (o->json) {
         buffer_append(&o->text, event->text, event->text_size);
-    } else if (event->text_size) {
-        fwrite(event->text, 1, event->text_size, stdout);
-        fflush(stdout);
+        buffer_append(&o->reasoning, event->reasoning, event->reasoning_size);
+    } else {
+        show(event->reasoning, event->reasoning_size, stderr);
+        show(event->text, event->text_size, stdout);
     }
     if (event->type == DSR1_EVENT_TOKEN && o->logprobs)
         keep_token(o, event);
@@ -146,8 +168,52 @@ static void on_event(const dsr1_event *event, void *user)
     }
 }
 
+/* ------------------------------------------------------------------ */
+/* What the answer must be                                             */
+/* ------------------------------------------------------------------ */
+
+/* Cuts "a,b,c" in place; the pieces are pointers into it. */
+static size_t cut_at_commas(char *text, const char **pieces, size_t most)
+{
+    size_t n = 0;
+    for (char *piece = text; piece && n < most; n++) {
+        char *comma = strchr(piece, ',');
+        if (comma)
+            *comma = 0;
+        pieces[n] = piece;
+        piece = comma ? comma + 1 : NULL;
+    }
+    return n;
+}
+
+enum { MAX_CHOICES = 1000 };
+
+static dsr1_status read_constraint(struct run *o, const char **texts, dsr1_constraint *constraint, dsr1_error *err)
+{
+    const char *file = o->schema ? o->schema : o->grammar;
+    *constraint = (dsr1_constraint){.texts = texts, .n_texts = 1};
+    if (file) {
+        dsr1_status status = tool_read(file, &o->constraint_file, err);
+        if (status < 0)
+            return status;
+        constraint->kind = o->schema ? DSR1_CONSTRAINT_JSON_SCHEMA : DSR1_CONSTRAINT_GBNF;
+        texts[0] = o->constraint_file.data ? o->constraint_file.data : "";
+    } else if (o->choices) {
+        buffer_string(&o->constraint_file, o->choices);
+        if (o->constraint_file.failed)
+            return error_nomem(err, "the choices");
+        constraint->kind = DSR1_CONSTRAINT_CHOICES;
+        constraint->n_texts = cut_at_commas(o->constraint_file.data, texts, MAX_CHOICES);
+    } else if (o->regex) {
+        constraint->kind = DSR1_CONSTRAINT_REGEX;
+        texts[0] = o->regex;
+    }
+    return DSR1_OK;
+}
+
 static dsr1_status generate(struct run *o, dsr1_engine *engine, const struct int_list *prompt, dsr1_error *err)
 {
+    static const char *texts[MAX_CHOICES];
     dsr1_request request = {
         .tokens = prompt->items,
         .n_tokens = prompt->n,
@@ -160,63 +226,29 @@ static dsr1_status generate(struct run *o, dsr1_engine *engine, const struct int
         .seed = o->seed,
         .stop = o->stop.items,
         .n_stop = o->stop.n,
+        .heal = o->heal,
         .ignore_end = o->ignore_end,
         .special = o->special,
+        .separate_reasoning = o->is_chat && !o->special,
+        .reasoning_open = o->reasoning_open,
+        .no_draft = o->no_draft,
+        .want_logprobs = o->logprobs > 0,
+        .n_top = o->logprobs,
+        .timeout_ms = (double) o->timeout * 1000,
         .on_event = on_event,
         .user = o,
     };
     uint64_t id;
     o->err = err;
-    dsr1_status status = dsr1_engine_submit(engine, &request, &id, err);
+    dsr1_status status = read_constraint(o, texts, &request.constraint, err);
+    if (status == DSR1_OK)
+        status = dsr1_engine_submit(engine, &request, &id, err);
     if (status == DSR1_OK)
         status = tool_engine_drain_one(engine, id, err);
     if (!o->json && status == DSR1_OK) {
         putchar('\n');
         status = tool_flush(err);
     }
-    return status == DSR1_OK ? err->status : status;
-}
-
-/* ------------------------------------------------------------------ */
-/* Alternatives to each token                                          */
-/* ------------------------------------------------------------------ */
-
-static void on_logits(const dsr1_event *event, void *user)
-{
-    struct run *o = user;
-    if (event->type == DSR1_EVENT_DONE && event->finish == DSR1_FINISH_ERROR)
-        error_set(o->err, event->error->status, "%s", event->error->message);
-    if (event->type != DSR1_EVENT_LOGITS || (size_t) event->position < o->first_row ||
-        (size_t) event->position - o->first_row >= o->n_tokens)
-        return;
-    struct answer_token *token = &o->tokens[(size_t) event->position - o->first_row];
-    double log_sum = tool_log_sum(event->logits, o->n_vocab);
-    token->n_top = tool_top(event->logits, o->n_vocab, o->logprobs, token->top);
-    for (int i = 0; i < token->n_top; i++)
-        token->top_logprob[i] = (float) ((double) event->logits[token->top[i]] - log_sum);
-}
-
-/* The engine reports the chosen token only; the others are read from a second, teacher-forced pass. */
-static dsr1_status find_alternatives(struct run *o, dsr1_engine *engine, const struct int_list *prompt,
-                                     dsr1_error *err)
-{
-    if (o->n_tokens == 0)
-        return DSR1_OK;
-    size_t n = prompt->n + o->n_tokens - 1;
-    int32_t *tokens = memory_array(n, sizeof *tokens);
-    if (!tokens)
-        return error_nomem(err, "the log-probabilities");
-    memcpy(tokens, prompt->items, prompt->n * sizeof *tokens);
-    for (size_t i = 0; i + 1 < o->n_tokens; i++)
-        tokens[prompt->n + i] = o->tokens[i].id;
-    o->first_row = prompt->n - 1;
-    dsr1_request request = {.tokens = tokens, .n_tokens = n, .want_logits = DSR1_LOGITS_ALL, .on_event = on_logits,
-                            .user = o};
-    uint64_t id;
-    dsr1_status status = dsr1_engine_submit(engine, &request, &id, err);
-    if (status == DSR1_OK)
-        status = tool_engine_drain(engine, err);
-    free(tokens);
     return status == DSR1_OK ? err->status : status;
 }
 
@@ -258,7 +290,7 @@ static void print_logprobs(const struct run *o, const dsr1_model *model)
     for (size_t i = 0; i < o->n_tokens; i++) {
         print_token(model, o->tokens[i].id, o->tokens[i].logprob, "");
         for (int t = 0; t < o->tokens[i].n_top && o->logprobs > 1; t++)
-            print_token(model, o->tokens[i].top[t], o->tokens[i].top_logprob[t], "    ");
+            print_token(model, o->tokens[i].top[t].token, o->tokens[i].top[t].logprob, "    ");
     }
 }
 
@@ -270,8 +302,8 @@ static json_t *json_tokens(const struct run *o, const dsr1_model *model)
         json_t *object = tool_token_json(model, token->id, "logprob", (double) token->logprob);
         json_t *top = json_array();
         for (int t = 0; t < token->n_top; t++)
-            json_array_append_new(top, tool_token_json(model, token->top[t], "logprob",
-                                                       (double) token->top_logprob[t]));
+            json_array_append_new(top, tool_token_json(model, token->top[t].token, "logprob",
+                                                       (double) token->top[t].logprob));
         json_object_set_new(object, "top", top);
         json_array_append_new(list, object);
     }
@@ -281,7 +313,7 @@ static json_t *json_tokens(const struct run *o, const dsr1_model *model)
 static dsr1_status print_json(const struct run *o, const dsr1_model *model, const char *path, dsr1_error *err)
 {
     const dsr1_usage *u = &o->usage;
-    if (o->text.failed)
+    if (o->text.failed || o->reasoning.failed)
         return error_nomem(err, "the answer");
     json_t *usage = json_pack("{s:i, s:i, s:i, s:f, s:f, s:f}", "prompt_tokens", u->prompt_tokens, "cached_tokens",
                               u->cached_tokens, "completion_tokens", u->completion_tokens, "queue_ms", u->queue_ms,
@@ -289,6 +321,8 @@ static dsr1_status print_json(const struct run *o, const dsr1_model *model, cons
     json_t *root = json_pack("{s:s, s:o, s:s, s:o}", "model", path, "text",
                              json_stringn(o->text.data ? o->text.data : "", o->text.size), "finish",
                              finish_names[o->finish], "usage", usage);
+    if (root && o->reasoning.size)
+        json_object_set_new(root, "reasoning", json_stringn(o->reasoning.data, o->reasoning.size));
     if (root && o->logprobs)
         json_object_set_new(root, "tokens", json_tokens(o, model));
     return tool_print_json(root, err);
@@ -319,7 +353,6 @@ static dsr1_status run(struct run *o, dsr1_error *err)
     if (status != DSR1_OK)
         return status;
     dsr1_model_get_info(model, &info);
-    o->n_vocab = info.n_vocab;
     status = make_prompt(o, model, &info, &prompt, err);
     if (status == DSR1_OK) {
         tool_engine_options(&o->engine, &options);
@@ -328,8 +361,6 @@ static dsr1_status run(struct run *o, dsr1_error *err)
     }
     if (status == DSR1_OK)
         status = generate(o, engine, &prompt, err);
-    if (status == DSR1_OK && o->logprobs > 0 && !tool_interrupted())
-        status = find_alternatives(o, engine, &prompt, err);
     if (status == DSR1_OK && o->json)
         status = print_json(o, model, info.path, err);
     if (status == DSR1_OK && !o->json && o->logprobs)
@@ -351,6 +382,10 @@ static int check_usage(const struct run *o, const struct command_line *line)
         return options_wrong(line, "--chat and --raw exclude each other");
     if (o->system && o->raw)
         return options_wrong(line, "--system needs a chat, and --raw is none");
+    if (!!o->choices + !!o->schema + !!o->regex + !!o->grammar > 1)
+        return options_wrong(line, "--choices, --json-schema, --regex and --grammar exclude each other");
+    if (o->think && o->no_think)
+        return options_wrong(line, "--think and --no-think exclude each other");
     if (!tool_engine_options(&o->engine, &ignored))
         return options_wrong(line, "--kv %s: must be f16, f32 or q8_0", o->engine.kv);
     return OPTIONS_GO;
@@ -375,10 +410,19 @@ int tool_run(int argc, char **argv)
         {0, "repeat-penalty", OPTION_FLOAT, &o.repeat_penalty, "R", "over the last 64 tokens (1: off)", 0, 100},
         {0, "seed", OPTION_SEED, &o.seed, "S", "same seed, same answer (0)", 0, 0},
         {0, "stop", OPTION_STRINGS, &o.stop, "TEXT", "end before this text; may be given often", 0, 0},
+        {0, "choices", OPTION_STRING, &o.choices, "A,B,..", "the answer is one of these", 0, 0},
+        {0, "json-schema", OPTION_STRING, &o.schema, "FILE", "the answer is JSON that this schema admits", 0, 0},
+        {0, "regex", OPTION_STRING, &o.regex, "RE", "the answer matches this expression as a whole", 0, 0},
+        {0, "grammar", OPTION_STRING, &o.grammar, "FILE", "the answer obeys this GBNF grammar", 0, 0},
+        {0, "think", OPTION_FLAG, &o.think, NULL, "reason first, also before an answer of given form", 0, 0},
+        {0, "no-think", OPTION_FLAG, &o.no_think, NULL, "answer without reasoning", 0, 0},
+        {0, "heal", OPTION_FLAG, &o.heal, NULL, "choose the prompt's last token anew, so that a word may go on", 0, 0},
+        {0, "timeout", OPTION_FLOAT, &o.timeout, "SECONDS", "end the answer after this time (0: never)", 0, 1e9},
+        {0, "no-draft", OPTION_FLAG, &o.no_draft, NULL, "do not guess tokens ahead (same answer, for measuring)", 0, 0},
         {0, "ignore-end", OPTION_FLAG, &o.ignore_end, NULL, "go on after an end token", 0, 0},
         {0, "special", OPTION_FLAG, &o.special, NULL, "show the text of control tokens", 0, 0},
         {0, "logprobs", OPTION_INT, &o.logprobs, "K", "log-probabilities of each token and the K best (stderr)", 1,
-         MAX_LOGPROBS},
+         DSR1_TOP_MAX},
         {'c', "context", OPTION_INT, &o.engine.context, "N", "tokens of prompt and answer together", 1, 1 << 24},
         TOOL_KV_ROW(o.engine, "f16 (default), f32 or q8_0"),
         TOOL_THREADS_ROW(o.engine),
@@ -398,6 +442,8 @@ int tool_run(int argc, char **argv)
         go = run(&o, &err) == DSR1_OK ? 0 : tool_fail("run", &err);
     }
     buffer_free(&o.text);
+    buffer_free(&o.reasoning);
+    buffer_free(&o.constraint_file);
     free(o.tokens);
     string_list_free(&o.stop);
     if (tool_interrupted())
