@@ -319,7 +319,9 @@ static void read_experts(struct reader *r, const struct traits *t, struct model_
         return;
     if (s->n_used < 1)
         fail(r, "expert_used_count", "must be positive");
-    read_count(r, "leading_dense_block_count", &s->n_dense_layers, 0, s->n_layers);
+    read_count(r, "leading_dense_block_count", &s->n_dense_layers, 0, MAX_LAYERS);
+    if (s->n_dense_layers > s->n_layers)
+        s->n_dense_layers = s->n_layers;
     s->n_ff_expert = s->n_ff;
     if (strncmp(t->name, "qwen", 4) == 0 && s->n_used > 0)
         s->n_ff_expert = s->n_ff / s->n_used;

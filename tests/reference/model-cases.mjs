@@ -300,3 +300,54 @@ export const cases = [
     ["dsv3 up in Q8_0, gate in F32", "tiny-dsv3 --tensor-type ffn_up_exps.weight=Q8_0 --tensor-type ffn_up_shexp.weight=Q4_0", {golden: true}],
     ["qwen2 biases in F16", "tiny-qwen2 --tensor-type attn_q.bias=F16"],
 ];
+
+// ---- Shapes by chance: models.mjs --random N ----
+
+const presets = {llama: "tiny-llama", mixtral: "tiny-mixtral", qwen2: "tiny-qwen2", qwen3: "tiny-qwen3",
+                 qwen2moe: "tiny-qwen2moe", qwen3moe: "tiny-qwen3moe", olmoe: "tiny-olmoe", granite: "tiny-granite",
+                 granitemoe: "tiny-granitemoe", deepseek: "tiny-deepseek", "gpt-oss": "tiny-gpt-oss",
+                 dsv2: "tiny-dsv2", dsv3: "tiny-dsv3", "dsv2-old": "tiny-dsv2-old"};
+
+// Like the named cases, and within what llama.cpp loads.
+export function randomCase(draw) {
+    const pick = (...list) => list[draw(list.length)], maybe = (option, ...list) => draw(2) ? ` ${option} ${pick(...list)}` : "";
+    const kind = pick(...Object.keys(presets)), latent = kind.startsWith("ds"), ownHeads = /qwen3|gpt/.test(kind);
+    const head = pick(8, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128), kv = pick(1, 2, 3), group = pick(1, 2, 3, 4, 7, 8);
+    const heads = latent ? pick(1, 2, 3, 5, 8, 16) : kind === "olmoe" ? group : kv * group;
+    const embd = latent || ownHeads ? 8 * pick(4, 5, 8, 9, 16, 20) : heads * head;
+    let args = `${presets[kind]} --embd ${embd} --heads ${heads} --vocab ${259 + draw(300)} --seed ${draw(1e6)}`;
+    args += maybe("--eps", "1e-5", "1e-6", "1e-3") + maybe("--rope-base", "10000", "1e6", "500000", "1234.5");
+    args += ` --ff ${4 * pick(8, 10, 24, 33)}`;
+    if (kind !== "dsv2" && kind !== "dsv2-old")
+        args += maybe("--layers", 1, 2, 4, 5);
+    if (latent) {
+        const rot = 2 * pick(2, 4, 8, 16, 32), nope = pick(4, 8, 16, 24, 32, 64, 128);
+        args += ` --rot ${rot} --head-k ${rot + nope} --head-v ${pick(4, 8, 20, 32, 64, 128)} --kv-lora ${4 * pick(2, 5, 8, 16, 32)}`;
+        args += (kind === "dsv2" ? "" : ` --q-lora ${4 * pick(3, 8, 12)}`) + maybe("--shared", 1, 2, 3) + maybe("--dense", 0, 1, 2);
+        args += maybe("--gating", 1, 2, 3) + maybe("--weights-norm", 0, 1) + maybe("--weights-scale", 1, 1.5, 2.5, 0.5);
+        args += maybe("--select-bias", 0, 1) + maybe("--tied", 0, 1) + (draw(4) ? "" : " --fused-gate-up 1");
+        args += maybe("--log-multiplier", 0.1, 0.0707, 0.03) + maybe("--attn-factor", 0.8, 1.2);
+    } else {
+        args += kind === "olmoe" ? ` --kv-heads ${heads}` : ` --kv-heads ${kv}`;
+        args += ownHeads ? ` --head-k ${head} --head-v ${head}` : "";
+        args += /llama|mixtral|granite/.test(kind) ? ` --rot ${head}` + maybe("--rope-factors", 0, 1) + maybe("--qkv-bias", 0, 1) : "";
+        args += /qwen2$|llama|qwen3$|granite/.test(kind) ? maybe("--tied", 0, 1) : "";
+        args += draw(3) || kind === "olmoe" ? "" : " --fused-qkv 1";
+        args += kind === "gpt-oss" ? maybe("--window", 3, 5, 17, 40) : "";
+        args += /granite/.test(kind) ? maybe("--residual-scale", 0.2, 1, 0.7) + maybe("--attention-scale", 0.05, 0.3) +
+            maybe("--logit-scale", 1, 3, 0.5) + maybe("--embedding-scale", 1, 3) : "";
+    }
+    if (/moe|mixtral|gpt|ds|deepseek/.test(kind)) {
+        const groups = latent && draw(2) ? pick(2, 4, 8) : 0, experts = groups ? groups * pick(2, 4, 6) : pick(2, 4, 5, 8, 24, 60);
+        const kept = groups ? 1 + draw(groups - 1) : 0;
+        const used = 1 + draw(Math.min(groups ? kept * experts / groups : experts, 8));
+        args += ` --experts ${experts} --used ${used} --groups ${groups} --groups-used ${kept}`;
+        args += /mixtral|granite|olmoe/.test(kind) ? "" : ` --ff-expert ${4 * pick(3, 8, 9, 16)}`;
+        args += kind === "granitemoe" ? maybe("--ff-shared", 24, 64) : "";
+        args += kind === "qwen2moe" ? maybe("--ff-shared", 24, 64, 100) : "";
+    }
+    const scaling = pick("none", "linear", "yarn", "");
+    if (scaling && !(kind === "gpt-oss" && scaling === "none"))
+        args += ` --rope-scaling ${scaling} --rope-factor ${pick(1, 2, 4, 40)} --rope-original ${pick(16, 64, 256, 4096)}`;
+    return [`${kind} by chance`, args, {tokens: 8 + draw(90)}];
+}

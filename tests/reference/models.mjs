@@ -2,6 +2,7 @@
 //
 //     npm install --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1
 //     node /path/to/dsr1/tests/reference/models.mjs --bin /path/to/dsr1/build/bin [--only REGEX] [--keep] [--verbose]
+//     node .../models.mjs --bin .../build/bin --random 500 [--seed 7]      shapes by chance
 //     node .../models.mjs --bin .../build/bin --record tests/golden/shapes       what tests/reference/run compares with
 //
 // Run it where the package is installed, after `make all bench-tools`. Each case
@@ -19,7 +20,7 @@ import {tmpdir} from "node:os";
 import {join, resolve} from "node:path";
 import {createInterface} from "node:readline";
 import {fileURLToPath, pathToFileURL} from "node:url";
-import {cases} from "./model-cases.mjs";
+import {cases as named, randomCase} from "./model-cases.mjs";
 
 // Two nearly equal experts may swap at one position, and all that follow see it: then another prompt decides.
 const PROMPTS = 3;
@@ -118,6 +119,10 @@ function compare(a, b, vocabulary) {
     const n = a.length / vocabulary;
     for (let r = 0; r < a.length; r += vocabulary) {
         const x = a.subarray(r, r + vocabulary), y = b.subarray(r, r + vocabulary);
+        // Probabilities came as floats: below 1e-37 digits are missing, or all is zero.
+        for (let i = 0; i < vocabulary; i++)
+            if (y[i] < -85 && x[i] < -80)
+                y[i] = x[i];
         const mx = x.reduce((s, v) => s + v, 0) / vocabulary, my = y.reduce((s, v) => s + v, 0) / vocabulary;
         let xy = 0, xx = 0, yy = 0;
         for (let i = 0; i < vocabulary; i++) {
@@ -143,9 +148,13 @@ function verdict(d, ours, theirs) {
     return ours.mean <= 1.5 * theirs.mean + 0.01;
 }
 
-function prompt(seed, n) {
+function generator(seed) {
     let state = seed * 2654435761 % 4294967296;
-    const draw = (n) => (state = (state * 1664525 + 1013904223) % 4294967296, Math.floor(state / 4294967296 * n));
+    return (n) => (state = (state * 1664525 + 1013904223) % 4294967296, Math.floor(state / 4294967296 * n));
+}
+
+function prompt(seed, n) {
+    const draw = generator(seed);
     return Array.from({length: n ?? 24 + draw(37)}, () => draw(256));
 }
 
@@ -200,7 +209,7 @@ async function run(bin, reference, path, args, more, seed) {
 // mkmodel writes the same bytes everywhere, so that the answers are all there is to keep.
 async function record(bin, folder, work) {
     const reference = new Reference(), list = [];
-    for (const [index, [name, args, more = {}]] of cases.entries()) {
+    for (const [index, [name, args, more = {}]] of named.entries()) {
         if (!more.golden)
             continue;
         const path = join(work, `${index}.gguf`), tokens = prompt(index + 1, 16), file = name.replace(/[^a-z0-9]+/gi, "-") + ".f32";
@@ -222,6 +231,8 @@ async function main(words) {
     const bin = resolve(option("--bin") ?? "build/bin"), only = new RegExp(option("--only") ?? "", "i");
     if (!existsSync(join(bin, "mkmodel")))
         throw new Error(`no mkmodel in ${bin}: make all bench-tools`);
+    const chance = generator(Number(option("--seed") ?? 1));
+    const cases = option("--random") ? Array.from({length: Number(option("--random"))}, () => randomCase(chance)) : named;
     const work = mkdtempSync(join(tmpdir(), "dsr1-models-")), reference = new Reference();
     const count = {same: 0, both: 0, more: 0, less: 0, bad: 0};
     if (option("--record")) {
@@ -241,6 +252,8 @@ async function main(words) {
                 result.text.startsWith("only") ? "less" : "more";
             count[kind]++;
             console.log(`${result.bad ? "BAD" : "ok "} ${name.padEnd(44)} ${result.text}`);
+            if (result.bad && option("--random"))
+                console.log(`        ${args}`);
             if (words.includes("--verbose") && result.theirs)
                 console.log(`        llama.cpp: ${result.theirs}`);
             if (!words.includes("--keep"))
