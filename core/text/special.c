@@ -3,9 +3,11 @@
  *
  * "Longest first, over the whole text" would read the text once per token. Here
  * it is read once: at each byte that a token can begin with, the sorted list is
- * narrowed byte by byte, which gives every token that begins there. Matches that
- * overlap form a cluster, usually of one; within a cluster the longest are
- * accepted first. Clusters do not touch, so the result is the same.
+ * narrowed byte by byte to the longest token that begins there. The others are its
+ * beginnings, and each knows the next. Matches that overlap form a cluster,
+ * usually of one; within a cluster the longest are accepted first, and where one is
+ * in the way of another, a beginning takes its place. Clusters do not touch, so the
+ * result is the same.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -14,6 +16,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,21 +36,60 @@ static bool is_wanted(const struct vocab *vocab, int32_t id, bool control)
            (kind == TOKEN_USER || (control && (kind == TOKEN_CONTROL || kind == TOKEN_UNKNOWN)));
 }
 
+static dsr1_status collect(struct special_set *set, const struct vocab *vocab, bool control, dsr1_error *err)
+{
+    struct special *item = set->items;
+    for (int32_t id = 0; id < vocab->n; id++) {
+        struct gguf_string text = vocab->texts[id];
+        if (!is_wanted(vocab, id, control))
+            continue;
+        /* Each byte of a text may be held against a whole token. */
+        if (text.size > SPECIAL_SIZE_MAX)
+            return error_set(err, DSR1_ERR_FORMAT, "key tokenizer.ggml.tokens: special token %" PRId32
+                             " has %zu bytes, more than %d", id, text.size, SPECIAL_SIZE_MAX);
+        *item++ = (struct special){.bytes = (const uint8_t *) text.bytes, .size = text.size, .id = id,
+                                   .always = vocab->tokens[id].kind == TOKEN_USER};
+    }
+    return DSR1_OK;
+}
+
+static bool begins_with(const struct special *item, const struct special *beginning)
+{
+    return item->size > beginning->size && memcmp(item->bytes, beginning->bytes, beginning->size) == 0;
+}
+
+/* Behind a text, all that begin with it follow: the ones before an item are its beginnings, the nearest the longest. */
+static void link_beginnings(struct special_set *set, size_t n)
+{
+    struct special *items = set->items;
+    const struct special *open = NULL;
+    for (size_t i = 0; i < n; i++) {
+        while (open && !begins_with(&items[i], open))
+            open = open->shorter;
+        items[i].shorter = open;
+        open = &items[i];
+        while (i + 1 < n && items[i + 1].size == open->size && memcmp(items[i + 1].bytes, open->bytes, open->size) == 0)
+            i++;                /* the first id stands for all with one text */
+    }
+}
+
 dsr1_status special_open(struct special_set *set, const struct vocab *vocab, bool control, dsr1_error *err)
 {
-    size_t n = 0, at = 0;
+    size_t n = 0;
     *set = (struct special_set){0};
     for (int32_t id = 0; id < vocab->n; id++)
         n += is_wanted(vocab, id, control);
     set->items = memory_array(n, sizeof *set->items);
     if (!set->items)
         return error_nomem(err, "special tokens");
-    for (int32_t id = 0; id < vocab->n; id++)
-        if (is_wanted(vocab, id, control))
-            set->items[at++] = (struct special){(const uint8_t *) vocab->texts[id].bytes, vocab->texts[id].size, id,
-                                                vocab->tokens[id].kind == TOKEN_USER};
+    dsr1_status status = collect(set, vocab, control, err);
+    if (status < 0) {
+        special_close(set);
+        return status;
+    }
     qsort(set->items, n, sizeof *set->items, by_text);
-    for (at = 0; at < n; at++)
+    link_beginnings(set, n);
+    for (size_t at = 0; at < n; at++)
         set->first[set->items[at].bytes[0] + 1]++;
     for (int byte = 0; byte < 256; byte++)
         set->first[byte + 1] += set->first[byte];
@@ -62,6 +104,7 @@ void special_close(struct special_set *set)
 
 struct match {
     size_t at;
+    size_t clear;               /* bytes from there that are no data */
     const struct special *special;
 };
 
@@ -79,18 +122,24 @@ struct search {
     dsr1_status status;
 };
 
-static bool in_data(const struct search *s, size_t at, size_t size)
+/* Bytes from `at` on before the next piece of data. */
+static size_t clear_from(const struct search *s, size_t at)
 {
-    for (size_t i = 0; i < s->n_data && s->data[2 * i] < at + size; i++)
-        if (s->data[2 * i + 1] > 0 && s->data[2 * i] + s->data[2 * i + 1] > at)
-            return true;
-    return false;
+    for (size_t i = 0; i < s->n_data; i++) {
+        size_t from = s->data[2 * i], size = s->data[2 * i + 1];
+        if (size > 0 && from + size > at)
+            return from > at ? from - at : 0;
+    }
+    return SIZE_MAX;
 }
 
-static void add_match(struct search *s, size_t at, const struct special *special)
+static bool is_allowed(const struct special *special, size_t clear)
 {
-    if (!special->always && in_data(s, at, special->size))
-        return;
+    return special->always || special->size <= clear;
+}
+
+static void add_match(struct search *s, struct match match)
+{
     if (s->n_matches == s->capacity) {
         size_t capacity = s->capacity ? 2 * s->capacity : 16;
         struct match *matches = memory_resize(s->matches, capacity, sizeof *matches);
@@ -101,15 +150,17 @@ static void add_match(struct search *s, size_t at, const struct special *special
         s->matches = matches;
         s->capacity = capacity;
     }
-    s->matches[s->n_matches++] = (struct match){at, special};
-    if (at + special->size > s->end)
-        s->end = at + special->size;
+    s->matches[s->n_matches++] = match;
+    if (match.at + match.special->size > s->end)
+        s->end = match.at + match.special->size;
 }
 
 /* The part of items[low .. high) whose byte at depth is `byte`; all of them agree on the bytes before. */
 static void narrow(const struct special *items, size_t *low, size_t *high, size_t depth, uint8_t byte)
 {
     size_t from = *low, to = *high;
+    if (items[from].bytes[depth] == byte && items[to - 1].bytes[depth] == byte)
+        return;
     for (size_t end = to; from < end;) {
         size_t middle = from + (end - from) / 2;
         if (items[middle].bytes[depth] < byte)
@@ -128,31 +179,48 @@ static void narrow(const struct special *items, size_t *low, size_t *high, size_
     *high = to;
 }
 
-/* All tokens that begin at `at`. Of several with one text, the first id stands for all. */
+/* The longest token that begins at `at`. Of several with one text, the first id stands for all. */
 static void match_at(struct search *s, size_t at)
 {
     const struct special *items = s->set->items;
     size_t low = s->set->first[s->text[at]], high = s->set->first[s->text[at] + 1];
+    struct match match = {at, clear_from(s, at), NULL};
     for (size_t depth = 1; low < high; depth++) {
         if (items[low].size == depth) {
-            add_match(s, at, &items[low]);
+            if (is_allowed(&items[low], match.clear))
+                match.special = &items[low];
             while (low < high && items[low].size == depth)
                 low++;
         }
-        if (at + depth >= s->size)
+        if (at + depth >= s->size || low == high)
             break;
         narrow(items, &low, &high, depth, s->text[at + depth]);
     }
+    if (match.special)
+        add_match(s, match);
 }
 
-static int by_length(const void *a, const void *b)
+/* Which of two is accepted first. */
+static bool is_before(const struct match *x, const struct match *y)
 {
-    const struct match *x = a, *y = b;
     if (x->special->size != y->special->size)
-        return x->special->size > y->special->size ? -1 : 1;
+        return x->special->size > y->special->size;
     if (x->special->id != y->special->id)
-        return x->special->id < y->special->id ? -1 : 1;
-    return (x->at > y->at) - (x->at < y->at);
+        return x->special->id < y->special->id;
+    return x->at < y->at;
+}
+
+static void sift_down(struct match *heap, size_t n, size_t at)
+{
+    struct match match = heap[at];
+    for (size_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && is_before(&heap[child + 1], &heap[child]))
+            child++;
+        if (!is_before(&heap[child], &match))
+            break;
+        heap[at] = heap[child];
+    }
+    heap[at] = match;
 }
 
 static int by_place(const void *a, const void *b)
@@ -161,24 +229,43 @@ static int by_place(const void *a, const void *b)
     return (x->at > y->at) - (x->at < y->at);
 }
 
-/* Longest first: what was accepted before is at least as long, so an overlap covers this one's first or last byte. */
+/* The longest beginning of a match that still has room; what was accepted is longer, so an overlap covers its end. */
+static const struct special *that_fits(const struct match *match, const uint8_t *taken)
+{
+    const struct special *special = match->special;
+    while (special && (taken[special->size - 1] || !is_allowed(special, match->clear)))
+        special = special->shorter;
+    return special;
+}
+
+/* A heap of one match a place, its longest. Those accepted gather behind the heap as it shrinks. */
 static bool choose(struct search *s)
 {
-    size_t begin = s->matches[0].at, n = 0;
+    struct match *heap = s->matches;
+    size_t begin = heap[0].at, n = s->n_matches, n_accepted = 0;
     uint8_t *taken = memory_array(s->end - begin, 1);
     if (!taken)
         return false;
-    qsort(s->matches, s->n_matches, sizeof *s->matches, by_length);
-    for (size_t i = 0; i < s->n_matches; i++) {
-        struct match match = s->matches[i];
-        size_t from = match.at - begin, to = from + match.special->size;
-        if (taken[from] || taken[to - 1])
-            continue;
-        memset(taken + from, 1, to - from);
-        s->matches[n++] = match;
+    for (size_t i = n / 2; i-- > 0;)
+        sift_down(heap, n, i);
+    while (n > 0) {
+        struct match top = heap[0];
+        uint8_t *place = taken + (top.at - begin);
+        const struct special *fits = *place ? NULL : that_fits(&top, place);
+        if (fits && fits != top.special) {
+            heap[0].special = fits;
+        } else {
+            heap[0] = heap[--n];
+            if (fits) {
+                memset(place, 1, fits->size);
+                heap[s->n_matches - ++n_accepted] = top;
+            }
+        }
+        sift_down(heap, n, 0);
     }
-    s->n_matches = n;
-    qsort(s->matches, n, sizeof *s->matches, by_place);
+    memmove(heap, heap + s->n_matches - n_accepted, n_accepted * sizeof *heap);
+    s->n_matches = n_accepted;
+    qsort(heap, n_accepted, sizeof *heap, by_place);
     free(taken);
     return true;
 }

@@ -15,11 +15,14 @@ struct special_set {
         size_t size;
         int32_t id;
         bool always;            /* user-defined: also in text that is data */
+        const struct special *shorter;  /* the longest other one that this begins with, or NULL */
     } *items;
     uint32_t first[257];
 };
 
-/* User-defined tokens, and with `control` also control and unknown ones. */
+enum { SPECIAL_SIZE_MAX = 512 };    /* bytes of a token's text */
+
+/* User-defined tokens, and with `control` also control and unknown ones. DSR1_ERR_FORMAT for one that is too long. */
 dsr1_status special_open(struct special_set *set, const struct vocab *vocab, bool control, dsr1_error *err);
 void special_close(struct special_set *set);
 
