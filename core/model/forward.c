@@ -84,6 +84,7 @@ static void forward(void *context, int thread, int n_threads)
     struct worker *w = &s->workers[thread];
     const struct model_shape *m = &s->model->shape;
     w->phase = 0;
+    w->n_threads = n_threads;
     embed(w);
     for (int i = 0; i < m->n_layers; i++) {
         const struct layer *l = &s->model->weights.layers[i];
@@ -109,5 +110,8 @@ void step_run(struct step *step)
     make_tiles(step);
     for (int i = 0; i < 3; i++)
         atomic_store(&step->counters[i], 0);
-    thread_pool_run(step->pool, forward, step);
+    if (step->alone)
+        forward(step, 0, 1);
+    else
+        thread_pool_run(step->pool, forward, step);
 }

@@ -205,7 +205,8 @@ void worker_sync(struct worker *w)
 {
     arena_reset(&w->scratch);
     w->phase++;
-    thread_pool_barrier(w->step->pool);
+    if (w->n_threads > 1)
+        thread_pool_barrier(w->step->pool);
     if (w->thread == 0)
         atomic_store_explicit(&w->step->counters[(w->phase + 1) % 3], 0, memory_order_relaxed);
 }

@@ -65,6 +65,7 @@ struct step {
 
     int n_rows;
     struct step_row *rows;  /* filled by the caller before step_run */
+    bool alone;             /* computed by the calling thread without the others: the same bits */
     int n_tiles;
     struct tile *tiles;
     int tile_rows;          /* at most so many rows share a tile */

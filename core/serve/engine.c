@@ -332,8 +332,10 @@ static void count_step(struct engine *e, int n_prompt, double seconds)
 static void compute(struct engine *e, int n_prompt)
 {
     double start = clock_seconds();
+    e->step.alone = e->options.n_threads > 1 && pace_alone(&e->pace, e->step.n_rows);
     step_run(&e->step);
     double seconds = clock_seconds() - start;
+    pace_learn(&e->pace, e->step.n_rows, e->step.alone, seconds);
     e->n_written = e->n_accepted = 0;
     for (int i = 0; i < e->n_running; i++)
         if (e->running[i].n > 0)

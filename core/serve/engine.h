@@ -26,6 +26,7 @@
 #include "kv/prefix_tree.h"
 #include "model/step.h"
 #include "serve/lane.h"
+#include "serve/pace.h"
 #include "serve/request.h"
 #include "text/tokenizer.h"
 
@@ -52,6 +53,7 @@ struct engine {
     struct sampler_work work;
     float *hidden;                  /* step.max_rows x n_embd: what embeddings are made of */
     struct draft_cost cost;
+    struct pace pace;
     int n_written, n_accepted;      /* of this step: tokens of answers, and guessed ones that were right */
 
     pthread_mutex_t lock;
