@@ -1,125 +1,112 @@
 /*
- * constraint.h - what an answer must be, to its last byte
+ * constraint.h - answers that obey: a choice, JSON, a schema, an expression, a grammar
  *
- * A constraint (choices, JSON, a JSON schema, an expression, a grammar) is
- * compiled once, on any thread, into an automaton over bytes with a stack. A
- * request holds a place in it: a small value that says which tokens may come
- * next, moves on by tokens, and is copied in no time, so that guessed tokens can
- * be tried and taken back. Places and constraints may be used from several
- * threads at once (each constraint has a lock), one place by one thread at a time.
+ * A constraint is compiled from what the caller asks for (dsr1_constraint) into
+ * a pushdown automaton over bytes. While an answer is written, a constraint
+ * state says which tokens may come next: those after which the answer can still
+ * be completed, within the tokens that are left.
  *
- *     struct constraint *c;
- *     struct constraint_state state = {0};
- *     constraint_compile(table, &request->constraint, &c, err);
- *     constraint_start(c, NULL, 0, max_tokens, &state, err);
- *     while (!constraint_is_complete(&state)) {
- *         n = constraint_forced(&state, left, tokens, 16, err);    append these, constraint_accept() each
- *         allowed = constraint_mask(&state, left, err);            or choose among these
- *         constraint_accept(&state, token, err);
+ *     token_table_open(tokenizer, &table, err);               once a tokenizer
+ *     constraint_open(table, &request->constraint, &c, err);  any thread
+ *     constraint_begin(c, &state, err);                       once an answer
+ *     for (;;) {
+ *         mask = constraint_mask(state, budget);               sample among these
+ *         constraint_accept(state, token);
  *     }
- *     constraint_stop(&state);
- *     constraint_release(c);
+ *     constraint_end(state);
+ *     constraint_close(c);
+ *     token_table_close(table);
  *
- * JSON is written in one way: a blank behind each colon and comma and no other
- * white space, properties in the schema's order, optional ones left out or not,
- * additional ones last. Keys are written without needless escapes; strings are
- * valid UTF-8 without control characters, \u0000 or half surrogates.
+ * What JSON looks like: no blanks but one that may stand behind ':' and ','.
+ * Strings are valid UTF-8, escapes are those of RFC 8259, and \u escapes never
+ * leave half a surrogate pair. Numbers have at most 18 digits before the point
+ * and 15 behind it, and exponents of two digits. Properties come in the order
+ * of the schema.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
 #ifndef CONSTRAIN_CONSTRAINT_H
 #define CONSTRAIN_CONSTRAINT_H
 
-#include "constrain/token_table.h"
 #include "dsr1.h"
+#include "text/tokenizer.h"
 
+/* The vocabulary as a trie of bytes. Immutable for its callers; any thread, any number of constraints. */
+struct token_table;
+
+/* The tokenizer must outlive the table. DSR1_ERR_NOMEM. */
+dsr1_status token_table_open(const struct tokenizer *tokenizer, struct token_table **table, dsr1_error *err);
+void token_table_close(struct token_table *table);      /* accepts NULL; every constraint must be closed */
+
+/* A compiled constraint, reference counted: each holder closes it once. */
 struct constraint;
-struct place;
-struct heal;
-
-/* Start with {0}. The fields are constraint.c's. */
-struct constraint_state {
-    struct constraint *constraint;
-    struct place *place;
-    struct heal *heal;          /* bytes that must come first, or NULL */
-    size_t healed;              /* how many of them came */
-    uint64_t *narrowed;         /* a mask that a budget made, or NULL */
-};
-
-/* As budget: no limit. */
-enum { CONSTRAINT_UNLIMITED = 1 << 30 };
 
 /*
- * Reads a constraint; `from` need not outlive the call, the table must outlive the
- * constraint. DSR1_CONSTRAINT_NONE gives one that everything fulfils (for healing).
+ * Compiles *from, whose texts may go afterwards. Constraints of the same text
+ * are compiled once: the table remembers the last ones, with the masks that
+ * were computed for them. Callable from any thread.
  *
- * DSR1_ERR_ARGUMENT     cannot be read (says where), or nothing fulfils it
- * DSR1_ERR_UNSUPPORTED  asks for something unknown: names keyword and JSON pointer, or construct and place
- * DSR1_ERR_LIMIT        too large: text, rules, repetitions
+ *   DSR1_ERR_ARGUMENT     the text cannot be read, or nothing fulfils it (says where)
+ *   DSR1_ERR_UNSUPPORTED  a schema's keyword or an expression's construct that dsr1 does not know
+ *                         (names it and where it stands)
+ *   DSR1_ERR_LIMIT        too large once expanded
+ *   DSR1_ERR_NOMEM
  */
-dsr1_status constraint_compile(const struct token_table *table, const dsr1_constraint *from,
-                               struct constraint **constraint, dsr1_error *err);
+dsr1_status constraint_open(struct token_table *table, const dsr1_constraint *from, struct constraint **constraint,
+                            dsr1_error *err);
 
-/* Counted references; release of the last one frees it. States hold one each. */
-struct constraint *constraint_share(struct constraint *constraint);
-void constraint_release(struct constraint *constraint);     /* accepts NULL */
+/*
+ * The answer begins with these bytes and then obeys inner, or anything at all
+ * where inner is NULL: token healing. Holds inner by itself.
+ */
+dsr1_status constraint_open_prefix(struct token_table *table, const void *bytes, size_t size, struct constraint *inner,
+                                   struct constraint **constraint, dsr1_error *err);
 
-/* Tokens that are surely enough for some answer, the end token not counted. */
+struct constraint *constraint_hold(struct constraint *constraint);
+void constraint_close(struct constraint *constraint);   /* accepts NULL */
+
+/* An upper bound of the tokens that the shortest answer takes, without the end token. */
 int constraint_shortest(const struct constraint *constraint);
 
-/*
- * A request begins. Its output must start with the prefix_size bytes of prefix
- * (token healing: the bytes of the prompt's last tokens, which the caller took
- * off the prompt), and what follows must fulfil the constraint. Stops what state
- * was before. DSR1_ERR_LIMIT when budget tokens may be too few for any answer.
- */
-dsr1_status constraint_start(struct constraint *constraint, const void *prefix, size_t prefix_size, int budget,
-                             struct constraint_state *state, dsr1_error *err);
+/* One answer on its way. A state belongs to one thread; states of one constraint may live in several. */
+struct constraint_state;
 
-/* to becomes the place where from is; it must be {0} or stopped. Roll back by copying first. */
-void constraint_copy(const struct constraint_state *from, struct constraint_state *to);
+dsr1_status constraint_begin(struct constraint *constraint, struct constraint_state **state, dsr1_error *err);
+void constraint_end(struct constraint_state *state);    /* accepts NULL */
 
-void constraint_stop(struct constraint_state *state);       /* accepts {0}; leaves {0} */
+/* Makes `to` (of the same constraint) what `from` is: to look ahead and come back. Constant time. */
+void constraint_copy(struct constraint_state *to, const struct constraint_state *from);
 
 /*
- * A bit for each token that may come next: token_table_words() words. End tokens
- * are in it when the answer may end here; control and unused ones never are.
+ * A bit for every token of the vocabulary, bit t % 64 of word t / 64: may it come
+ * next? Control tokens never; end tokens exactly where the answer may end.
  *
- * budget is how many tokens may still be written, this one included and the end
- * token not: what cannot be finished within it is left out, so that an answer
- * that was started with a sufficient budget always ends whole. A budget below
- * constraint_needs() counts as that.
+ *   budget  tokens that may still be written, the end token included: what is
+ *           allowed can be completed within it. Negative: no such wish. Where
+ *           it is too small from the beginning it is ignored.
  *
- * The mask is valid until state moves on or stops, or constraint_mask() is called
- * for it again. NULL: DSR1_ERR_NOMEM, or DSR1_ERR_LIMIT for a grammar that has too
- * many readings.
+ * The mask belongs to the state and holds until its next mask. NULL when memory
+ * is short. A bit is always set (the vocabulary has all bytes that the
+ * constraint needs, which constraint_open checked).
  */
-const uint64_t *constraint_mask(struct constraint_state *state, int budget, dsr1_error *err);
+const uint64_t *constraint_mask(struct constraint_state *state, int budget);
+
+/* Goes over a token that the mask allowed. False (and nothing changed) for one that cannot come, or when memory is short. */
+bool constraint_accept(struct constraint_state *state, int32_t token);
+
+bool constraint_can_end(const struct constraint_state *state);      /* an end token is allowed */
+bool constraint_complete(const struct constraint_state *state);     /* and nothing else is */
+bool constraint_is_free(const struct constraint_state *state);      /* anything goes from here on: drop the state */
+
+/* As constraint_shortest, from here on. */
+int constraint_left(const struct constraint_state *state);
 
 /*
- * Moves on by a token, or by bytes of any number. DSR1_ERR_ARGUMENT when it is not
- * allowed here, and DSR1_ERR_NOMEM and DSR1_ERR_LIMIT as above: state is then where
- * it was. An end token is accepted where the answer may end and moves nothing.
+ * Tokens without an alternative: where the bytes that follow are certain, the
+ * tokens that the tokenizer makes of them, less the last if it might have merged
+ * with what comes behind. Writes at most capacity (and fits budget) and returns
+ * how many; the caller accepts each. Never an end token.
  */
-dsr1_status constraint_accept(struct constraint_state *state, int32_t token, dsr1_error *err);
-dsr1_status constraint_accept_bytes(struct constraint_state *state, const void *bytes, size_t size, dsr1_error *err);
-
-/* May the answer end here? Must it? */
-bool constraint_can_end(const struct constraint_state *state);
-bool constraint_is_complete(const struct constraint_state *state);
-
-/* Is everything allowed from here on, so that the caller may drop the constraint? */
-bool constraint_is_free(const struct constraint_state *state);
-
-/* Tokens that are surely enough from here to an end, the end token not counted. */
-int constraint_needs(const struct constraint_state *state);
-
-/*
- * The tokens that must come next, at most capacity of them: the text that is
- * without alternative, cut as the tokenizer cuts it, less what may merge with the
- * text behind it. Returns their number (0: none) or a negative dsr1_status. Does
- * not move state; each of them is in its mask when its turn comes.
- */
-int constraint_forced(struct constraint_state *state, int budget, int32_t *tokens, int capacity, dsr1_error *err);
+int constraint_forced(struct constraint_state *state, int32_t *tokens, int capacity, int budget);
 
 #endif

@@ -1,50 +1,52 @@
 /*
- * token_table.h - the vocabulary as a tree of bytes
+ * token_table.h - the vocabulary as a trie of bytes
  *
- * All tokens that an answer may hold, in one array in depth-first order: a node's
- * descendants follow it, and `end` says where they end, so that a walk that fails
- * at a node skips all tokens that begin so. Built once per tokenizer, then shared.
+ * Nodes stand in depth-first order, so that a walk over the trie reads memory
+ * from front to back, and a branch that cannot be is one jump.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
 #ifndef CONSTRAIN_TOKEN_TABLE_H
 #define CONSTRAIN_TOKEN_TABLE_H
 
-#include "dsr1.h"
-#include "text/tokenizer.h"
+#include "constrain/constraint.h"
 
-struct token_node {
-    uint32_t end;               /* first node behind this one's descendants */
-    int32_t token;              /* the token that ends here, or -1 */
-    uint16_t depth;             /* bytes from the beginning; node 0 is the beginning */
+struct trie_node {
+    uint32_t end;       /* first node that is not below this one */
+    int32_t token;      /* first token that ends here, or -1; more by table->same */
+    uint16_t depth;     /* bytes */
     uint8_t byte;
 };
 
-struct token_table {
-    const struct tokenizer *tokenizer;
-    struct token_node *nodes;
-    size_t n_nodes;
-    int32_t n_tokens;
-    int32_t *same;              /* another token with the same bytes, or -1; n_tokens */
-    uint64_t *ends;             /* end tokens */
-    uint32_t *offsets;          /* of a token's bytes in bytes; n_tokens + 1 */
-    uint8_t *bytes;
-    int32_t byte_token[256];    /* the token that is just this byte, or -1 */
-    uint32_t first[256];        /* the node of depth 1 with this byte, or 0 */
-    size_t longest;             /* bytes */
+struct token_text {
+    uint32_t at, size;  /* in table->bytes; size 0: never written */
 };
 
-/* The tokenizer must outlive the table. Takes some milliseconds per 10,000 tokens. */
-dsr1_status token_table_open(const struct tokenizer *tokenizer, struct token_table **table, dsr1_error *err);
-void token_table_close(struct token_table *table);      /* accepts NULL */
+struct constraint_shelf;
 
-/* Words of a mask. */
-static inline size_t token_table_words(const struct token_table *table)
+struct token_table {
+    const struct tokenizer *tokenizer;
+    int n_vocab;
+    size_t n_words;             /* of a mask */
+    struct trie_node *nodes;    /* node 0 is the root */
+    uint32_t n_nodes;
+    int32_t *same;              /* of each token: another with the same bytes, or -1 */
+    struct token_text *texts;
+    uint8_t *bytes;
+    int32_t *ends;              /* tokens that end an answer */
+    int n_ends;
+    uint32_t longest;           /* bytes of a token */
+    bool single[256];           /* bytes that are a token */
+    struct constraint_shelf *shelf;     /* constraint.c: what was compiled last */
+};
+
+/* The node below `at` by this byte, or 0. */
+static inline uint32_t token_table_child(const struct token_table *table, uint32_t at, uint8_t byte)
 {
-    return ((size_t) table->n_tokens + 63) / 64;
+    for (uint32_t i = at + 1; i < table->nodes[at].end; i = table->nodes[i].end)
+        if (table->nodes[i].byte >= byte)
+            return table->nodes[i].byte == byte ? i : 0;
+    return 0;
 }
-
-/* The child of node with this byte, or 0. */
-uint32_t token_table_child(const struct token_table *table, uint32_t node, uint8_t byte);
 
 #endif
