@@ -26,19 +26,21 @@ static const char help[] =
     "      --max-batch N     requests running at once\n"
     "      --max-queue N     requests waiting\n"
     "      --chunk N         prompt tokens computed per step\n"
+    "      --experts N       experts that a token is sent to\n"
     "      --parent-fd N     a socket to the parent: states and heartbeats go out, its end ends the engine\n"
     "      --version         print the version and exit\n"
     "  -h, --help            print this help and exit\n";
 
-enum { MODEL = 256, SOCKET, THREADS, CONTEXT, KV_SIZE, MAX_BATCH, MAX_QUEUE, CHUNK, PARENT_FD, VERSION };
+enum { MODEL = 256, SOCKET, THREADS, CONTEXT, KV_SIZE, MAX_BATCH, MAX_QUEUE, CHUNK, EXPERTS, PARENT_FD, VERSION };
 
 static const struct option longs[] = {
     {"model", required_argument, NULL, MODEL},         {"socket", required_argument, NULL, SOCKET},
     {"threads", required_argument, NULL, THREADS},     {"context", required_argument, NULL, CONTEXT},
     {"kv-size", required_argument, NULL, KV_SIZE},     {"max-batch", required_argument, NULL, MAX_BATCH},
     {"max-queue", required_argument, NULL, MAX_QUEUE}, {"chunk", required_argument, NULL, CHUNK},
-    {"parent-fd", required_argument, NULL, PARENT_FD}, {"version", no_argument, NULL, VERSION},
-    {"help", no_argument, NULL, 'h'},                  {NULL, 0, NULL, 0}};
+    {"experts", required_argument, NULL, EXPERTS},     {"parent-fd", required_argument, NULL, PARENT_FD},
+    {"version", no_argument, NULL, VERSION},           {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0}};
 
 static bool read_int(const char *text, int *value)
 {
@@ -63,6 +65,7 @@ static bool set_option(struct settings *settings, int code, const char *text)
     case MAX_BATCH: good = read_int(text, &settings->engine.max_batch); break;
     case MAX_QUEUE: good = read_int(text, &settings->engine.max_queue); break;
     case CHUNK: good = read_int(text, &settings->engine.chunk_size); break;
+    case EXPERTS: good = read_int(text, &settings->engine.n_experts_used); break;
     case PARENT_FD: good = read_int(text, &settings->parent_fd); break;
     case KV_SIZE:
         good = read_int(text, &megabytes);

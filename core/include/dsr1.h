@@ -188,6 +188,7 @@ typedef struct dsr1_engine_options {
     int max_queue;       /* requests waiting; 1024 */
     int chunk_size;      /* prompt tokens computed per step; 256 */
     dsr1_kv_type kv_type;
+    int n_experts_used;  /* experts that a token is sent to; as many as the file says */
 } dsr1_engine_options;
 
 DSR1_API dsr1_status dsr1_engine_open(const dsr1_model *model, const dsr1_engine_options *options,

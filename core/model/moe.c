@@ -31,8 +31,8 @@ static void route(struct worker *w, const struct layer *l)
             float *row = s->moe.scores + (size_t) r * (size_t) m->n_experts;
             if (l->router_bias)
                 s->kernels->add_scaled(row, 1, l->router_bias, m->n_experts);
-            router_choose(m, l->select_bias, row, s->moe.chosen + r * m->n_used,
-                          s->moe.chosen_weight + r * m->n_used);
+            router_choose(m, s->n_used, l->select_bias, row, s->moe.chosen + r * s->n_used,
+                          s->moe.chosen_weight + r * s->n_used);
         }
     worker_sync(w);
 }
@@ -42,7 +42,7 @@ static void group_by_expert(struct step *s, const struct layer *l)
 {
     const struct model_shape *m = &s->model->shape;
     struct moe_buffers *b = &s->moe;
-    int start[1025] = {0}, n_pairs = s->n_rows * m->n_used;
+    int start[1025] = {0}, n_pairs = s->n_rows * s->n_used;
     for (int i = 0; i < n_pairs; i++)
         start[b->chosen[i] + 1]++;
     b->n_groups = 0;
@@ -52,7 +52,7 @@ static void group_by_expert(struct step *s, const struct layer *l)
         start[e + 1] += start[e];
     }
     for (int i = 0; i < n_pairs; i++) {
-        int row = i / m->n_used, pair = start[b->chosen[i]]++;
+        int row = i / s->n_used, pair = start[b->chosen[i]]++;
         b->pair_row[pair] = row;
         b->pair_weight[pair] = b->chosen_weight[i];
         b->pair_input_f[pair] = s->h.f_rows[row];

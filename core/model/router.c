@@ -50,10 +50,11 @@ static void gate(enum gating gating, float *scores, int n)
     }
 }
 
-void router_choose(const struct model_shape *shape, const float *bias, float *scores, int *chosen, float *weight)
+void router_choose(const struct model_shape *shape, int n_used, const float *bias, float *scores, int *chosen,
+                   float *weight)
 {
     const struct router_shape *router = &shape->router;
-    int n = shape->n_experts, k = shape->n_used;
+    int n = shape->n_experts, k = n_used;
     float u[MAX_EXPERTS];
     gate(router->gating, scores, n);
     for (int i = 0; i < n; i++)

@@ -303,8 +303,7 @@ static void read_router(struct reader *r, const struct traits *t, struct model_s
         router->n_groups = 0;
     if (router->n_groups &&
         (router->n_groups >= s->n_experts || s->n_experts % router->n_groups || router->n_groups_used < 1 ||
-         router->n_groups_used >= router->n_groups ||
-         s->n_used > router->n_groups_used * (s->n_experts / router->n_groups)))
+         router->n_groups_used >= router->n_groups || !model_shape_may_use(s, s->n_used)))
         fail(r, "expert_group_count", "does not fit the experts");
 }
 
@@ -441,4 +440,11 @@ dsr1_status model_shape_read(const struct gguf *gguf, struct model_shape *shape,
     if (r.status == DSR1_OK && strcmp(t->name, "gpt-oss") == 0)
         read_gpt_oss(&r, shape);
     return r.status;
+}
+
+bool model_shape_may_use(const struct model_shape *s, int n)
+{
+    const struct router_shape *router = &s->router;
+    int most = s->n_experts < MAX_USED ? s->n_experts : MAX_USED;
+    return n >= 1 && n <= most && (router->n_groups == 0 || n <= router->n_groups_used * (s->n_experts / router->n_groups));
 }

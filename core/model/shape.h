@@ -79,6 +79,9 @@ struct model_shape {
  */
 dsr1_status model_shape_read(const struct gguf *gguf, struct model_shape *shape, dsr1_error *err);
 
+/* Can a token be sent to n experts of this model, rather than to as many as the file says? */
+bool model_shape_may_use(const struct model_shape *shape, int n);
+
 static inline bool model_shape_has_window(const struct model_shape *shape, int layer)
 {
     return shape->window > 0 && (shape->window_layers[layer / 64] >> layer % 64 & 1);

@@ -87,7 +87,7 @@ static void take_moe(struct step *s, int rows, bool *failed)
 {
     const struct model_shape *m = &s->model->shape;
     struct moe_buffers *b = &s->moe;
-    size_t count = (size_t) rows, pairs = count * (size_t) m->n_used, all = pairs + count;
+    size_t count = (size_t) rows, pairs = count * (size_t) s->n_used, all = pairs + count;
     b->scores = take(s, count * (size_t) m->n_experts, sizeof *b->scores, failed);
     b->chosen = take(s, pairs, sizeof *b->chosen, failed);
     b->chosen_weight = take(s, pairs, sizeof *b->chosen_weight, failed);
@@ -96,7 +96,7 @@ static void take_moe(struct step *s, int rows, bool *failed)
     b->pair_weight = take(s, all, sizeof *b->pair_weight, failed);
     b->pair_input_f = take(s, all, sizeof *b->pair_input_f, failed);
     b->pair_input_q = take(s, all, sizeof *b->pair_input_q, failed);
-    take_act(s, &b->hidden, rows * m->n_used, m->n_ff_expert, failed);
+    take_act(s, &b->hidden, rows * s->n_used, m->n_ff_expert, failed);
     if (m->n_ff_shared > 0)
         take_act(s, &b->hidden_shared, rows, m->n_ff_shared, failed);
 }
@@ -154,12 +154,12 @@ static void take_all(struct step *s, bool *failed)
 }
 
 dsr1_status step_open(const struct model *model, struct kv_cache *cache, struct thread_pool *pool,
-                      const struct kernels *kernels, int max_rows, int max_logits, struct step *step,
+                      const struct kernels *kernels, int max_rows, int max_logits, int n_used, struct step *step,
                       dsr1_error *err)
 {
     const struct model_shape *m = &model->shape;
     *step = (struct step){.model = model, .kernels = kernels, .pool = pool, .cache = cache, .max_rows = max_rows,
-                          .max_logits = max_logits};
+                          .max_logits = max_logits, .n_used = n_used > 0 ? n_used : m->n_used};
     int group = m->n_heads / m->n_kv_heads;
     step->tile_heads = group < 16 ? group : 16;
     step->tile_rows = TILE_QUERIES / step->tile_heads;

@@ -62,6 +62,7 @@ struct step {
     struct thread_pool *pool;
     struct kv_cache *cache;
     int max_rows, max_logits;
+    int n_used;             /* experts per token: the K of sizes below */
 
     int n_rows;
     struct step_row *rows;  /* filled by the caller before step_run */
@@ -103,8 +104,9 @@ struct worker {
     struct arena scratch;   /* reset by worker_sync */
 };
 
+/* n_used: experts per token, 0: as the file says; model_shape_may_use() says what is possible. */
 dsr1_status step_open(const struct model *model, struct kv_cache *cache, struct thread_pool *pool,
-                      const struct kernels *kernels, int max_rows, int max_logits, struct step *step,
+                      const struct kernels *kernels, int max_rows, int max_logits, int n_used, struct step *step,
                       dsr1_error *err);
 void step_close(struct step *step);
 
@@ -157,7 +159,8 @@ void attention_attend(struct worker *w, int layer, float *q, size_t q_stride, st
 /* One phase: hidden = act(gate x) * (up x) for rows of groups. Does not sync. */
 void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_groups);
 
-/* Fills chosen and chosen_weight for a row from its scores (DeepSeek-V3, section 2.1.2). */
-void router_choose(const struct model_shape *shape, const float *bias, float *scores, int *chosen, float *weight);
+/* Fills chosen and weight, n_used of each, for a row from its scores (DeepSeek-V3, section 2.1.2). */
+void router_choose(const struct model_shape *shape, int n_used, const float *bias, float *scores, int *chosen,
+                   float *weight);
 
 #endif

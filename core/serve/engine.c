@@ -33,6 +33,15 @@ static dsr1_status check_options(const dsr1_engine_options *o, dsr1_error *err)
     return DSR1_OK;
 }
 
+static dsr1_status check_experts(const struct model_shape *shape, int n, dsr1_error *err)
+{
+    if (n == 0 || model_shape_may_use(shape, n))
+        return DSR1_OK;
+    if (shape->n_experts == 0)
+        return error_set(err, DSR1_ERR_ARGUMENT, "n_experts_used %d: the model has no experts", n);
+    return error_set(err, DSR1_ERR_ARGUMENT, "n_experts_used %d: the model has %d experts", n, shape->n_experts);
+}
+
 static enum kv_type kv_type(dsr1_kv_type type)
 {
     return type == DSR1_KV_F32 ? KV_F32 : type == DSR1_KV_Q8_0 ? KV_Q8_0 : KV_F16;
@@ -82,6 +91,8 @@ dsr1_status engine_open(const struct model *model, const struct tokenizer *token
     dsr1_engine_options o = options ? *options : (dsr1_engine_options){0};
     *out = NULL;
     dsr1_status status = check_options(&o, err);
+    if (status == DSR1_OK)
+        status = check_experts(&model->shape, o.n_experts_used, err);
     if (status != DSR1_OK)
         return status;
     struct engine *e = memory_array(1, sizeof *e);
@@ -103,7 +114,7 @@ dsr1_status engine_open(const struct model *model, const struct tokenizer *token
         status = prefix_tree_open(&e->tree, &e->cache, err);
     if (status == DSR1_OK)
         status = step_open(model, &e->cache, e->pool, e->kernels, o.max_batch + o.chunk_size,
-                           o.max_batch + EXTRA_LOGITS, &e->step, err);
+                           o.max_batch + EXTRA_LOGITS, o.n_experts_used, &e->step, err);
     if (status != DSR1_OK) {
         engine_close(e);
         return status;

@@ -97,12 +97,14 @@ json_t *tool_token_json(const dsr1_model *model, int32_t token, const char *figu
 /* ------------------------------------------------------------------ */
 
 struct engine_flags {
-    int threads, context, chunk;
+    int threads, context, chunk, experts;
     const char *kv;
 };
 
 #define TOOL_THREADS_ROW(flags) \
     {'t', "threads", OPTION_INT, &(flags).threads, "N", "threads (default: the cores of this process)", 1, 1024}
+#define TOOL_EXPERTS_ROW(flags) \
+    {0, "experts", OPTION_INT, &(flags).experts, "K", "experts that a token is sent to (default: as the file says)", 1, 1024}
 #define TOOL_KV_ROW(flags, text) {0, "kv", OPTION_STRING, &(flags).kv, "TYPE", "KV cache: " text, 0, 0}
 
 /* Fills options from flags; false when flags->kv names no type. */

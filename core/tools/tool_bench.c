@@ -258,6 +258,7 @@ int tool_bench(int argc, char **argv)
          MAX_REPETITIONS},
         TOOL_KV_ROW(o.engine, "f16 (default), f32 or q8_0"),
         TOOL_THREADS_ROW(o.engine),
+        TOOL_EXPERTS_ROW(o.engine),
         {0, "json", OPTION_FLAG, &o.json, NULL, "print one JSON object", 0, 0},
         {0},
     };

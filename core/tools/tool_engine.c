@@ -40,6 +40,7 @@ bool tool_engine_options(const struct engine_flags *flags, dsr1_engine_options *
     options->n_threads = flags->threads;
     options->context_size = flags->context;
     options->chunk_size = flags->chunk;
+    options->n_experts_used = flags->experts;
     if (!flags->kv)
         return true;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {

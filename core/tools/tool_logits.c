@@ -122,6 +122,7 @@ int tool_logits(int argc, char **argv)
         TOOL_KV_ROW(o.engine, "f32 (default), f16 or q8_0"),
         {0, "chunk", OPTION_INT, &o.engine.chunk, "N", "tokens computed in one step", 1, 65536},
         TOOL_THREADS_ROW(o.engine),
+        TOOL_EXPERTS_ROW(o.engine),
         {0, "json", OPTION_FLAG, &o.json, NULL, "print the best ones as JSON", 0, 0},
         {0},
     };

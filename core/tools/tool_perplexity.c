@@ -149,6 +149,7 @@ int tool_perplexity(int argc, char **argv)
         {0, "windows", OPTION_INT, &o.n_windows, "N", "score the first N windows only", 1, INT32_MAX},
         TOOL_KV_ROW(o.engine, "f16 (default), f32 or q8_0"),
         TOOL_THREADS_ROW(o.engine),
+        TOOL_EXPERTS_ROW(o.engine),
         {0, "json", OPTION_FLAG, &o.json, NULL, "print one JSON object", 0, 0},
         {0},
     };

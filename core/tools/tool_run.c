@@ -426,6 +426,7 @@ int tool_run(int argc, char **argv)
         {'c', "context", OPTION_INT, &o.engine.context, "N", "tokens of prompt and answer together", 1, 1 << 24},
         TOOL_KV_ROW(o.engine, "f16 (default), f32 or q8_0"),
         TOOL_THREADS_ROW(o.engine),
+        TOOL_EXPERTS_ROW(o.engine),
         {0, "json", OPTION_FLAG, &o.json, NULL, "print one JSON object at the end", 0, 0},
         {'v', "verbose", OPTION_FLAG, &o.verbose, NULL, "print times and counts on standard error", 0, 0},
         {0},

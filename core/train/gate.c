@@ -18,10 +18,10 @@ static const real least_sum = (real) 0x1p-14;
 static void choose(const struct net_layer *layer, int n_used, const real *scores, int *chosen)
 {
     float copy[MAX_EXPERTS], ignored[MAX_USED];
-    struct model_shape shape = {.n_experts = layer->router.n_out, .n_used = n_used, .router = layer->gating};
+    struct model_shape shape = {.n_experts = layer->router.n_out, .router = layer->gating};
     for (int i = 0; i < shape.n_experts; i++)
         copy[i] = (float) scores[i];
-    router_choose(&shape, layer->select_bias, copy, chosen, ignored);
+    router_choose(&shape, n_used, layer->select_bias, copy, chosen, ignored);
 }
 
 void gate_forward(const struct net *net, const struct net_layer *layer, int n_used, bool forced, real *scores,

@@ -160,6 +160,27 @@ static void a_short_request_does_not_wait_for_a_long_one(void **state)
     dsr1_engine_close(engine);
 }
 
+static void a_token_can_be_sent_to_more_or_fewer_experts(void **state)
+{
+    (void) state;
+    struct answer own, same, fewer, more;
+    dsr1_model_info info;
+    dsr1_error err = {0};
+    dsr1_engine *engine;
+    dsr1_model_get_info(model, &info);
+    dsr1_request r = request(&own, 20), s = request(&same, 20), f = request(&fewer, 20), m = request(&more, 20);
+    ask_alone(&r, (dsr1_engine_options){0});
+    ask_alone(&s, (dsr1_engine_options){.n_experts_used = info.n_experts_used});
+    ask_alone(&f, (dsr1_engine_options){.n_experts_used = 1});
+    ask_alone(&m, (dsr1_engine_options){.n_experts_used = info.n_experts});
+    expect_same(&own, &same);
+    assert_memory_not_equal(own.logprobs, fewer.logprobs, sizeof own.logprobs);
+    assert_memory_not_equal(own.logprobs, more.logprobs, sizeof own.logprobs);
+    dsr1_engine_options wild = {.n_experts_used = info.n_experts + 1};
+    assert_int_equal(dsr1_engine_open(model, &wild, &engine, &err), DSR1_ERR_ARGUMENT);
+    assert_non_null(strstr(err.message, "experts"));
+}
+
 /* ------------------------------------------------------------------ */
 /* Threads                                                             */
 /* ------------------------------------------------------------------ */
@@ -212,6 +233,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_request_ends_in_the_next_step),
         cmocka_unit_test(higher_priority_is_served_first),
         cmocka_unit_test(a_short_request_does_not_wait_for_a_long_one),
+        cmocka_unit_test(a_token_can_be_sent_to_more_or_fewer_experts),
         cmocka_unit_test(other_threads_may_submit_and_cancel_while_one_steps),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
