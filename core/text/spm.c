@@ -5,6 +5,10 @@
  * text is the token of highest score merges first (Kudo and Richardson 2018).
  * Characters that are no token fall back to one token per byte.
  *
+ * Where no token holds two characters side by side, nothing ever merges across
+ * them. The text is cut there, so that the pairs to choose from are those of a
+ * word or so, not of a book.
+ *
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "text/spm.h"
@@ -15,6 +19,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char blank[] = "\xe2\x96\x81";
 
@@ -23,6 +28,43 @@ static uint32_t rank_of_score(float score)
 {
     uint32_t bits = f32_bits(score + 0.0f);
     return ~(bits & 0x80000000u ? ~bits : bits | 0x80000000u);
+}
+
+/* The reference takes the first byte's word for the length of a character, and so must we for ill-formed text. */
+static size_t character_size(const uint8_t *text, size_t size)
+{
+    size_t claimed = text[0] < 0xc0 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+    return claimed < size ? claimed : size;
+}
+
+/* The bit of two neighbouring characters. Others may share it: then a place is not cut that could be. */
+static uint32_t seam(const uint8_t *left, size_t left_size, const uint8_t *right, size_t right_size)
+{
+    uint32_t a = 0, b = 0;
+    memcpy(&a, left, left_size);
+    memcpy(&b, right, right_size);
+    uint64_t both = (uint64_t) a << 32 | b;
+    return (uint32_t) ((both * 0x9e3779b97f4a7c15u) >> (64 - SPM_SEAM_BITS));
+}
+
+static void add_seams(struct spm *spm, struct gguf_string token)
+{
+    const uint8_t *text = (const uint8_t *) token.bytes;
+    size_t at = 0, next = token.size ? character_size(text, token.size) : 0;
+    while (next < token.size) {
+        size_t size = character_size(text + next, token.size - next);
+        uint32_t bit = seam(text + at, next - at, text + next, size);
+        spm->seams[bit / 64] |= UINT64_C(1) << bit % 64;
+        at = next;
+        next += size;
+    }
+}
+
+static bool is_cut(const struct spm *spm, const uint8_t *left, size_t left_size, const uint8_t *right,
+                   size_t right_size)
+{
+    uint32_t bit = seam(left, left_size, right, right_size);
+    return !(spm->seams[bit / 64] >> bit % 64 & 1);
 }
 
 dsr1_status spm_open(struct spm *spm, const struct vocab *vocab, const struct gguf *gguf, dsr1_error *err)
@@ -36,8 +78,11 @@ dsr1_status spm_open(struct spm *spm, const struct vocab *vocab, const struct gg
         return error_set(err, DSR1_ERR_FORMAT, "key tokenizer.ggml.scores: not one f32 for each of %d tokens",
                          (int) vocab->n);
     spm->ranks = memory_array(scores.n, sizeof *spm->ranks);
-    if (!spm->ranks)
+    spm->seams = memory_array((1u << SPM_SEAM_BITS) / 64, sizeof *spm->seams);
+    if (!spm->ranks || !spm->seams) {
+        spm_close(spm);
         return error_nomem(err, "scores");
+    }
     for (size_t i = 0; i < scores.n; i++) {
         float score = gguf_array_float(&scores, i);
         if (isnan(score)) {
@@ -45,6 +90,7 @@ dsr1_status spm_open(struct spm *spm, const struct vocab *vocab, const struct gg
             return error_set(err, DSR1_ERR_FORMAT, "key tokenizer.ggml.scores: number %zu is not a number", i);
         }
         spm->ranks[i] = rank_of_score(score);
+        add_seams(spm, vocab->texts[i]);
     }
     for (int byte = 0; byte < 256; byte++) {
         char text[8];
@@ -57,6 +103,7 @@ dsr1_status spm_open(struct spm *spm, const struct vocab *vocab, const struct gg
 void spm_close(struct spm *spm)
 {
     free(spm->ranks);
+    free(spm->seams);
     *spm = (struct spm){0};
 }
 
@@ -77,12 +124,6 @@ static bool escape(const uint8_t *text, size_t size, bool prefix, struct buffer 
         size -= n;
     }
     return !escaped->failed;
-}
-
-/* The reference takes the first byte's word for the length of a character, and so must we for ill-formed text. */
-static size_t claimed_length(uint8_t lead)
-{
-    return lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
 }
 
 struct pair_context {
@@ -114,31 +155,38 @@ static void emit(const struct spm *spm, const uint8_t *text, const struct merge_
     }
 }
 
+/* Merges the characters from *at to the next cut, and moves *at there. */
+static bool piece(const struct spm *spm, const uint8_t *bytes, size_t end, size_t *at, struct merger *merger,
+                  struct id_list *out)
+{
+    size_t n = 0;
+    for (size_t size, last = 0; *at < end; *at += size, last = size) {
+        size = character_size(bytes + *at, end - *at);
+        if (n > 0 && is_cut(spm, bytes + *at - last, last, bytes + *at, size))
+            break;
+        if (n == merger->capacity && !merger_reserve(merger, n ? 2 * n : 64))
+            return false;
+        merger->symbols[n++] = (struct merge_symbol){.start = (uint32_t) *at, .size = (uint32_t) size};
+    }
+    const struct pair_context pair = {spm, bytes};
+    merger->n = n;
+    merger_run(merger, rank_pair, &pair);
+    for (uint32_t i = 0; i != MERGE_NONE; i = merger->symbols[i].next)
+        emit(spm, bytes, &merger->symbols[i], out);
+    return true;
+}
+
 bool spm_fragment(const struct spm *spm, const uint8_t *text, size_t size, bool first, struct merger *merger,
                   struct buffer *escaped, struct id_list *out)
 {
     if (size == 0)
         return true;
-    if (!escape(text, size, first && spm->vocab->add_space_prefix, escaped))
+    if (!escape(text, size, first && spm->vocab->add_space_prefix, escaped) || escaped->size >= INT32_MAX)
         return false;
     const uint8_t *bytes = (const uint8_t *) escaped->data;
-    size_t n = 0;
-    for (size_t at = 0; at < escaped->size; n++)
-        at += claimed_length(bytes[at]);
-    if (escaped->size >= INT32_MAX || !merger_reserve(merger, n))
-        return false;
-    merger->n = n;
-    for (size_t at = 0, i = 0; at < escaped->size; i++) {
-        size_t length = claimed_length(bytes[at]);
-        if (length > escaped->size - at)
-            length = escaped->size - at;
-        merger->symbols[i] = (struct merge_symbol){.start = (uint32_t) at, .size = (uint32_t) length};
-        at += length;
-    }
-    const struct pair_context pair = {spm, bytes};
-    merger_run(merger, rank_pair, &pair);
-    for (uint32_t i = 0; i != MERGE_NONE; i = merger->symbols[i].next)
-        emit(spm, bytes, &merger->symbols[i], out);
+    for (size_t at = 0; at < escaped->size && !out->failed;)
+        if (!piece(spm, bytes, escaped->size, &at, merger, out))
+            return false;
     return !out->failed;
 }
 

@@ -11,9 +11,12 @@
 #include "text/merge.h"
 #include "text/vocab.h"
 
+enum { SPM_SEAM_BITS = 20 };
+
 struct spm {
     const struct vocab *vocab;
     uint32_t *ranks;            /* of a token; the highest score ranks lowest */
+    uint64_t *seams;            /* 2^SPM_SEAM_BITS bits: pairs of characters that stand side by side in a token */
     int32_t byte_ids[256];      /* <0x00> .. <0xFF>, or -1 */
 };
 
