@@ -31,7 +31,7 @@ $(B)/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(
 fuzz-built: $(FUZZ:%=$(B)/fuzz/fuzz_%)
 replay-built: $(FUZZ:%=$(B)/fuzz/replay_%)
 
-fuzz: ## every parser against libFuzzer, FUZZ_SECONDS each
+fuzz: setup ## every parser against libFuzzer, FUZZ_SECONDS each
 	@$(MAKE) --no-print-directory -j2 B=$(FUZZ_B) CC=clang OPT=-O1 SAN="$(FUZZ_SAN)" fuzz-built
 	@for name in $(FUZZ); do \
 	    echo "== fuzz_$$name"; \
