@@ -30,3 +30,15 @@ installcheck: all ## install the extension, test it in private servers
 .PHONY: tests-built check-asan check-tsan
 .PRECIOUS: $(B)/obj/%.o
 -include $(UNIT_SRC:%.c=$(B)/obj/%.d)
+
+# The engine without a model that the tests of pg_ext order about.
+FAKE_OBJ := $(B)/obj/tests/fake/fake_engine.o $(B)/obj/tests/fake/script.o
+
+$(B)/tests/fake_engine: $(FAKE_OBJ) $(B)/wire.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^
+
+ALL_TARGETS += $(B)/tests/fake_engine
+objects: $(FAKE_OBJ)
+-include $(FAKE_OBJ:.o=.d)
