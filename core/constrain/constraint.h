@@ -49,7 +49,7 @@ struct constraint;
  *   DSR1_ERR_ARGUMENT     the text cannot be read, or nothing fulfils it (says where)
  *   DSR1_ERR_UNSUPPORTED  a schema's keyword or an expression's construct that dsr1 does not know
  *                         (names it and where it stands)
- *   DSR1_ERR_LIMIT        too large once expanded
+ *   DSR1_ERR_LIMIT        too large once expanded, or too entangled
  *   DSR1_ERR_NOMEM
  */
 dsr1_status constraint_open(struct token_table *table, const dsr1_constraint *from, struct constraint **constraint,
@@ -86,7 +86,8 @@ void constraint_copy(struct constraint_state *to, const struct constraint_state 
  *           it is too small from the beginning it is ignored.
  *
  * The mask belongs to the state and holds until its next mask. NULL when memory
- * is short. A bit is always set (the vocabulary has all bytes that the
+ * is short, or the constraint so entangled here that a mask would take seconds
+ * or some hundred MiB. A bit is always set (the vocabulary has all bytes that the
  * constraint needs, which constraint_open checked).
  */
 const uint64_t *constraint_mask(struct constraint_state *state, int budget);

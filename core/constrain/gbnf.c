@@ -6,7 +6,8 @@
  *
  * Rules, alternatives, groups, ? * + {m} {m,} {m,n}, literals, classes of code
  * points, '.', and the escapes \n \r \t \\ \" \[ \] \xHH \uHHHH \UHHHHHHHH. A
- * rule ends with its line, unless a parenthesis is open or `|` is the last word.
+ * rule ends with its line, unless a parenthesis is open or `|` stands at the end
+ * of the line or begins the next.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -288,13 +289,24 @@ static expr_id read_sequence(struct gbnf *g, bool nested)
     return id;
 }
 
+/* Also at the beginning of a later line: nothing else can begin with it. */
+static bool take_bar(struct gbnf *g)
+{
+    size_t from = g->at;
+    skip(g, true);
+    if (take(g, '|'))
+        return true;
+    g->at = from;
+    return false;
+}
+
 static expr_id read_choice(struct gbnf *g, bool nested)
 {
     struct expr_list list = {0};
     do {
         skip(g, list.n > 0 || nested);
         expr_list_add(g->s, &list, read_sequence(g, nested));
-    } while (take(g, '|'));
+    } while (take_bar(g));
     expr_id id = expr_choice(g->s, list.ids, list.n);
     free(list.ids);
     return id;

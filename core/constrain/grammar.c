@@ -337,6 +337,7 @@ static void find_classes(struct grammar *g)
         if (cut[b])
             g->bytes_of[g->n_classes++] = (uint8_t) b;
         g->class_of[b] = (uint8_t) (g->n_classes - 1);
+        g->class_single[g->n_classes - 1] = cut[b];
     }
 }
 

@@ -57,7 +57,8 @@ struct grammar {
     struct rule *rules;         /* rule 0 is the answer */
     uint32_t n_rules, rules_size;
     uint8_t class_of[256];      /* bytes that no node tells apart share a class */
-    uint8_t bytes_of[256];      /* one byte of each class */
+    uint8_t bytes_of[256];      /* the first byte of each class */
+    bool class_single[256];     /* and its only one */
     int n_classes;
 };
 

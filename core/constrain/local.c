@@ -68,11 +68,11 @@ static bool see(struct locals *l, struct element e)
 
 static size_t push(struct locals *l, size_t n, uint32_t node, int32_t count)
 {
-    if (!table_room(&l->work, n, 1, &l->work_size, sizeof *l->work)) {
+    if (!table_room(&l->todo, n, 1, &l->todo_size, sizeof *l->todo)) {
         l->failed = true;
         return n;
     }
-    l->work[n] = (struct element){node, count};
+    l->todo[n] = (struct element){node, count};
     return n + 1;
 }
 
@@ -80,8 +80,8 @@ static void find(struct locals *l, struct element e)
 {
     e.count &= ~FRESH;
     if (l->n_found >= LOCAL_ELEMENTS_MAX)
-        return;                 /* those that are left can be completed, too: the answer stays right */
-    if (table_room(&l->found, l->n_found, 1, &l->found_size, sizeof *l->found))
+        local_entangled(l);
+    else if (table_room(&l->found, l->n_found, 1, &l->found_size, sizeof *l->found))
         l->found[l->n_found++] = e;
     else
         l->failed = true;
@@ -110,7 +110,9 @@ static void closure_add(struct locals *l, uint32_t from, int32_t from_count)
 {
     size_t n = push(l, 0, from, from_count);
     while (n > 0 && !l->failed) {
-        struct element e = l->work[--n];
+        if (++l->work > LOCAL_WORK_MAX)
+            local_entangled(l);
+        struct element e = l->todo[--n];
         const struct node *node = &l->g->nodes[e.node];
         if ((node->cost == COST_NEVER && !node->kept) || !see(l, e))
             continue;
@@ -317,7 +319,7 @@ void locals_close(struct locals *l)
     free(l->calls);
     free(l->next);
     free(l->starts);
-    free(l->work);
+    free(l->todo);
     free(l->seen);
     free(l->seen_turn);
     free(l->found);

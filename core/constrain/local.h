@@ -13,7 +13,8 @@
 #include "constrain/grammar.h"
 #include "constrain/table.h"
 
-enum { LOCAL_DEAD = 0, LOCAL_UNKNOWN = UINT32_MAX, LOCAL_ELEMENTS_MAX = 1 << 14 };
+/* LOCAL_WORK_MAX: nodes looked at between two resets of `work`, about half a second at most. */
+enum { LOCAL_DEAD = 0, LOCAL_UNKNOWN = UINT32_MAX, LOCAL_ELEMENTS_MAX = 1 << 14, LOCAL_WORK_MAX = 1 << 22 };
 
 struct element {
     uint32_t node;
@@ -45,15 +46,22 @@ struct locals {
     size_t n_next, next_size;
     uint32_t *starts;           /* of each rule, or LOCAL_UNKNOWN */
     struct table index;
-    struct element *work;       /* closure: what is still to be looked at */
-    size_t work_size;
+    struct element *todo;       /* closure: what is still to be looked at */
+    size_t todo_size;
     uint64_t *seen;             /* closure: a hash set of what was */
     uint32_t *seen_turn, turn;
     size_t n_seen, seen_size;
     struct element *found;
     size_t n_found, found_size;
+    uint64_t work;
     bool failed;                /* memory was short: results are LOCAL_DEAD from then on */
+    bool entangled;             /* and this is why: a set or the work was over its limit */
 };
+
+static inline void local_entangled(struct locals *locals)
+{
+    locals->failed = locals->entangled = true;
+}
 
 bool locals_open(struct locals *locals, const struct grammar *grammar);
 void locals_close(struct locals *locals);

@@ -59,13 +59,18 @@ static void collect_begin(struct machine *m)
     m->seen_index.n = 0;
 }
 
-/* Remembers a stack once; sets beyond their limit lose what came last, which leaves the answer right. */
+/* Remembers a stack once. */
 static void collect(struct machine *m, uint32_t local, uint32_t frame, bool starts)
 {
     uint64_t hash = table_hash(table_hash(local, frame), starts);
     size_t at = 0;
-    if (local == LOCAL_DEAD || m->n_seen >= 2 * STATE_STACKS_MAX || m->failed)
+    if (local == LOCAL_DEAD || m->failed)
         return;
+    if (m->n_seen >= STATE_STACKS_MAX || ++m->locals.work > LOCAL_WORK_MAX) {
+        local_entangled(&m->locals);
+        m->failed = true;
+        return;
+    }
     for (uint32_t id; (id = table_next(&m->seen_index, hash, &at)) != UINT32_MAX;) {
         const struct visit *v = &m->seen[id];
         if (v->local == local && v->frame == frame && v->starts == starts)
@@ -131,6 +136,11 @@ static size_t sort_stacks(struct machine *m)
 
 static uint32_t add_state(struct machine *m, size_t n, uint64_t hash)
 {
+    if (machine_size(m) > MACHINE_SIZE_MAX) {
+        local_entangled(&m->locals);
+        m->failed = true;
+        return STATE_DEAD;
+    }
     struct state state = {.stacks = (uint32_t) m->n_stacks, .n_stacks = (uint32_t) n, .next = STATE_UNKNOWN,
                           .accepts = m->accepts, .pops = m->pops, .cost = m->accepts || m->pops ? 0 : COST_NEVER};
     /* The cost of a stack that is about to call: calls are counted in the local cost. */
@@ -228,12 +238,12 @@ uint32_t machine_compute_step(struct machine *m, uint32_t state, int byte_class)
 int machine_only_byte(struct machine *m, uint32_t state)
 {
     int found = -1;
-    for (int b = 0; b < 256; b++) {
-        if (machine_step(m, state, (uint8_t) b) == STATE_DEAD)
+    for (int c = 0; c < m->g->n_classes; c++) {
+        if (machine_step(m, state, m->g->bytes_of[c]) == STATE_DEAD)
             continue;
-        if (found >= 0)
+        if (found >= 0 || !m->g->class_single[c])
             return -1;
-        found = b;
+        found = m->g->bytes_of[c];
     }
     return found;
 }

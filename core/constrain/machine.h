@@ -18,7 +18,9 @@ enum {
     FRAME_ANY = 1,          /* some frame: whatever stands below does not matter yet (mask.c) */
     STATE_DEAD = 0,
     STATE_UNKNOWN = UINT32_MAX,
-    STATE_STACKS_MAX = 2048
+    STATE_STACKS_MAX = 1 << 14,
+    MACHINE_SIZE_SOFT = 32 << 20,   /* bytes beyond which it is built anew between two masks, */
+    MACHINE_SIZE_MAX = 256 << 20    /* and beyond which a mask is given up */
 };
 
 struct frame {
@@ -60,7 +62,7 @@ struct machine {
     size_t n_leaves, leaves_size;
     struct table leaf_index;
     size_t mask_bytes;
-    bool failed;            /* memory was short: states are STATE_DEAD from then on */
+    bool failed;            /* memory was short, or see locals.entangled: states are STATE_DEAD from then on */
 };
 
 bool machine_open(struct machine *machine, const struct grammar *grammar);

@@ -39,6 +39,13 @@ static inline void mask_set(const struct token_table *table, uint64_t *bits, int
         bits[token / 64] |= 1ull << (token % 64);
 }
 
+/* Every token of the trie below this node. */
+static inline void mask_all(const struct token_table *table, uint32_t from, uint64_t *bits)
+{
+    for (uint32_t i = from + 1; i < table->nodes[from].end; i++)
+        mask_set(table, bits, table->nodes[i].token);
+}
+
 void mask_free_all(struct machine *machine);
 
 #endif

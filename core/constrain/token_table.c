@@ -54,6 +54,8 @@ static dsr1_status read_texts(struct token_table *table, dsr1_error *err)
             table->ends[table->n_ends++] = i;
             continue;
         }
+        if (tokenizer_is_unused(t, i))
+            continue;
         size_t size = tokenizer_token_bytes(t, i, false, (char *) table->bytes + at, total - at);
         table->bytes[at + size] = 0;
         if (size == 0 || size > DEPTH_MAX || is_mark(t, i, (char *) table->bytes + at, size))
