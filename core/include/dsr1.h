@@ -172,6 +172,34 @@ DSR1_API ptrdiff_t dsr1_fim_tokens(const dsr1_model *model, const char *prefix, 
 DSR1_API void dsr1_free(void *memory);
 
 /* ------------------------------------------------------------------ */
+/* Adapters                                                            */
+/* ------------------------------------------------------------------ */
+
+/*
+ * A low-rank change of a model's weights (LoRA) in a GGUF file as llama.cpp has it. The model stays as it is: requests
+ * with different adapters, and with none, run in one batch.
+ */
+typedef struct dsr1_adapter dsr1_adapter;
+
+typedef struct dsr1_adapter_info {
+    int rank;                   /* the largest */
+    int n_matrices;             /* how many of the model's matrices it changes */
+    size_t size;                /* bytes of its numbers as floats */
+} dsr1_adapter_info;
+
+/*
+ * Reads the adapter at path for this model. DSR1_ERR_IO, DSR1_ERR_FORMAT where it is none or does not fit the model,
+ * DSR1_ERR_UNSUPPORTED for what cannot be served, DSR1_ERR_NOMEM. *adapter is NULL after a failure.
+ */
+DSR1_API dsr1_status dsr1_adapter_open(const dsr1_model *model, const char *path, dsr1_adapter **adapter,
+                                       dsr1_error *err);
+
+/* Accepts NULL. Requests that use it go on: its memory is freed when the last one is over. */
+DSR1_API void dsr1_adapter_close(dsr1_adapter *adapter);
+
+DSR1_API void dsr1_adapter_get_info(const dsr1_adapter *adapter, dsr1_adapter_info *info);
+
+/* ------------------------------------------------------------------ */
 /* Engine                                                              */
 /* ------------------------------------------------------------------ */
 
@@ -217,7 +245,8 @@ typedef enum dsr1_event_type {
     DSR1_EVENT_LOGITS = 2,     /* logits of one prompt position (want_logits) */
     DSR1_EVENT_DONE = 3,       /* last event of every request, exactly once */
     DSR1_EVENT_SCORE = 4,      /* log-likelihood of one continuation */
-    DSR1_EVENT_EMBEDDING = 5   /* of the prompt (pooling) */
+    DSR1_EVENT_EMBEDDING = 5,  /* of the prompt (pooling) */
+    DSR1_EVENT_EXPERTS = 6     /* what the routers chose at one position (want_experts) */
 } dsr1_event_type;
 
 typedef struct dsr1_top {
@@ -248,6 +277,8 @@ typedef struct dsr1_event {
     /* EMBEDDING: n_embd floats of length 1 */
     const float *embedding;
     int n_embd;
+    /* EXPERTS: n_layers x n_experts_used ids at `position` of prompt or answer; undefined in layers without a router */
+    const uint16_t *experts;
     /* DONE */
     dsr1_finish finish;
     dsr1_usage usage;
@@ -309,6 +340,8 @@ typedef struct dsr1_request {
     int n_top;                 /* also the most likely tokens at each place, at most DSR1_TOP_MAX */
     dsr1_logits_mode want_logits;
     dsr1_pooling pooling;      /* one EMBEDDING event; max_tokens must be 0 */
+    bool want_experts;         /* an EXPERTS event for each position that is computed, in order (cached ones are not) */
+    dsr1_adapter *adapter;     /* of the same model, or NULL */
     const dsr1_tokens *continuations;   /* one SCORE event each, on the prompt computed once; max_tokens must be 0 */
     size_t n_continuations;
     int priority;              /* larger runs first; interactive 0, batch -1 */

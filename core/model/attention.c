@@ -171,6 +171,10 @@ void attention_gqa(struct worker *w, int layer)
                             {&l->v, 0, act_input(&s->h, &l->v, 0), n, s->v, (size_t) s->v_width}};
     worker_products(w, qkv, 3);
     worker_sync(w);
+    struct lora_use lora[] = {{LORA_Q, 0, s->h.f, (size_t) d, s->q, (size_t) s->q_width},
+                              {LORA_K, 0, s->h.f, (size_t) d, s->k, (size_t) s->k_width},
+                              {LORA_V, 0, s->h.f, (size_t) d, s->v, (size_t) s->v_width}};
+    lora_add(w, lora, 3);
     while (worker_take(w, n, worker_grain(w, n, 8), &first, &last))
         for (int r = first; r < last; r++)
             finish_row(w, layer, r);
@@ -186,4 +190,6 @@ void attention_gqa(struct worker *w, int layer)
     struct product o = {&l->o, 0, act_input(&s->heads, &l->o, 0), n, s->y, (size_t) d};
     worker_products(w, &o, 1);
     worker_sync(w);
+    struct lora_use lora_o = {LORA_O, 0, s->heads.f, (size_t) s->heads.n, s->y, (size_t) d};
+    lora_add(w, &lora_o, 1);
 }

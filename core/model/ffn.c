@@ -59,12 +59,14 @@ static void hidden_block(struct worker *w, const struct expert_group *g, int pai
         }
         matmul_panels(s->kernels, &g->ffn->gate, g->mat, panel, end, gate_in + c0, columns, gate_rows, unpack_gate);
         matmul_panels(s->kernels, &g->ffn->up, g->mat, panel, end, up_in + c0, columns, up_rows, unpack_up);
+        lora_hidden(w, g, false, panel, end, first_row + c0, columns, gate_rows);
+        lora_hidden(w, g, true, panel, end, first_row + c0, columns, up_rows);
         for (int c = 0; c < columns; c++) {
             int row = first_row + c0 + c;
             activate(s, g, gate[c], up[c], first, n);
             if (quantize)
                 act_quantize(s->kernels, g->hidden, row, first, n, gate[c]);
-            else
+            if (!quantize || s->lora.n_chunks > 0)
                 memcpy(act_row(g->hidden, row) + first, gate[c], (size_t) n * sizeof(float));
         }
     }
@@ -95,12 +97,15 @@ void ffn_dense(struct worker *w, int layer)
     struct step *s = w->step;
     const struct ffn_weights *f = &s->model->weights.layers[layer].ffn;
     struct expert_group all = {.ffn = f, .hidden = &s->hidden, .n = s->n_rows};
+    lora_before_hidden(w, false);
     ffn_gate_up(w, &all, 1);
     worker_sync(w);
     size_t d = (size_t) s->model->shape.n_embd;
     struct product down = {&f->down, 0, act_input(&s->hidden, &f->down, 0), s->n_rows, s->y, d};
     worker_products(w, &down, 1);
     worker_sync(w);
+    struct lora_use lora = {LORA_DOWN, 0, s->hidden.f, (size_t) s->hidden.n, s->y, d};
+    lora_add(w, &lora, 1);
     if (!f->down_bias)
         return;
     int first, last;

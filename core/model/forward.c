@@ -88,6 +88,7 @@ static void forward(void *context, int thread, int n_threads)
     embed(w);
     for (int i = 0; i < m->n_layers; i++) {
         const struct layer *l = &s->model->weights.layers[i];
+        w->layer = i;
         worker_add_norm(w, i > 0 ? s->y : NULL, NULL, l->attn_norm);
         worker_sync(w);
         if (m->attention == ATTENTION_GQA)
@@ -108,6 +109,7 @@ static void forward(void *context, int thread, int n_threads)
 void step_run(struct step *step)
 {
     make_tiles(step);
+    lora_plan(step);
     for (int i = 0; i < 3; i++)
         atomic_store(&step->counters[i], 0);
     if (step->alone)

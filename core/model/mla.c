@@ -64,6 +64,10 @@ static void project(struct worker *w, int layer)
                            {&l->kv_a, 0, act_input(&s->h, &l->kv_a, 0), n, s->k, (size_t) s->k_width}};
     worker_products(w, in, 2);
     worker_sync(w);
+    size_t d = (size_t) s->model->shape.n_embd;
+    struct lora_use lora[] = {{low_rank ? LORA_Q_A : LORA_Q, 0, s->h.f, d, in[0].y, in[0].y_stride},
+                              {LORA_KV_A, 0, s->h.f, d, s->k, (size_t) s->k_width}};
+    lora_add(w, lora, 2);
     while (worker_take(w, n, worker_grain(w, n, 8), &first, &last))
         for (int r = first; r < last; r++)
             compress_row(w, layer, r);
@@ -72,6 +76,8 @@ static void project(struct worker *w, int layer)
         struct product up = {&l->q_b, 0, act_input(&s->q_lora, &l->q_b, 0), n, s->q, (size_t) s->q_width};
         worker_products(w, &up, 1);
         worker_sync(w);
+        struct lora_use lora_up = {LORA_Q_B, 0, s->q_lora.f, (size_t) s->q_lora.n, s->q, (size_t) s->q_width};
+        lora_add(w, &lora_up, 1);
     }
 }
 
@@ -129,6 +135,7 @@ static void attend_absorbed(struct worker *w, int layer)
     worker_sync(w);
     per_head_products(w, &l->k_b, &s->q_nope, s->q_absorbed, (size_t) m->n_k, absorbed);
     worker_sync(w);
+    lora_add_heads(w, LORA_K_B, &s->q_nope, s->q_absorbed, (size_t) m->n_k, absorbed);
     attention_attend(w, layer, s->q_absorbed, absorbed, &s->attended, true);
     worker_sync(w);
     if (m->n_v % 32 && s->attended.record) {
@@ -137,6 +144,7 @@ static void attend_absorbed(struct worker *w, int layer)
     }
     per_head_products(w, &l->v_b, &s->attended, s->heads.f, (size_t) m->n_v_head, (size_t) s->heads.n);
     worker_sync(w);
+    lora_add_heads(w, LORA_V_B, &s->attended, s->heads.f, (size_t) m->n_v_head, (size_t) s->heads.n);
     quantize_rows(w, &s->heads, n);
     worker_sync(w);
 }
@@ -172,6 +180,8 @@ static void attend_expanded(struct worker *w, int layer)
     struct product kv = {&l->kv_b, 0, act_input(&s->latent, &l->kv_b, 0), n, s->v, (size_t) s->v_width};
     worker_products(w, &kv, 1);
     worker_sync(w);
+    struct lora_use lora = {LORA_KV_B, 0, s->latent.f, (size_t) s->latent.n, s->v, (size_t) s->v_width};
+    lora_add(w, &lora, 1);
     while (worker_take(w, n, worker_grain(w, n, 8), &first, &last))
         for (int r = first; r < last; r++)
             expand_row(w, layer, r);
@@ -196,4 +206,6 @@ void attention_mla(struct worker *w, int layer)
     struct product o = {&l->o, 0, act_input(&s->heads, &l->o, 0), s->n_rows, s->y, (size_t) s->model->shape.n_embd};
     worker_products(w, &o, 1);
     worker_sync(w);
+    struct lora_use lora = {LORA_O, 0, s->heads.f, (size_t) s->heads.n, s->y, (size_t) s->model->shape.n_embd};
+    lora_add(w, &lora, 1);
 }

@@ -26,6 +26,8 @@ static void route(struct worker *w, const struct layer *l)
                              (size_t) m->n_experts};
     worker_products(w, &scores, 1);
     worker_sync(w);
+    struct lora_use lora = {LORA_ROUTER, 0, s->h.f, (size_t) m->n_embd, s->moe.scores, (size_t) m->n_experts};
+    lora_add(w, &lora, 1);
     while (worker_take(w, s->n_rows, worker_grain(w, s->n_rows, 16), &first, &last))
         for (int r = first; r < last; r++) {
             float *row = s->moe.scores + (size_t) r * (size_t) m->n_experts;
@@ -33,6 +35,8 @@ static void route(struct worker *w, const struct layer *l)
                 s->kernels->add_scaled(row, 1, l->router_bias, m->n_experts);
             router_choose(m, s->n_used, l->select_bias, row, s->moe.chosen + r * s->n_used,
                           s->moe.chosen_weight + r * s->n_used);
+            for (int i = 0; s->rows[r].experts && i < s->n_used; i++)
+                s->rows[r].experts[w->layer * s->n_used + i] = (uint16_t) s->moe.chosen[r * s->n_used + i];
         }
     worker_sync(w);
 }
@@ -108,6 +112,7 @@ static void combine(struct worker *w)
             memset(s->y + (size_t) r * (size_t) d + begin, 0, (size_t) (end - begin) * sizeof(float));
         for (int g = 0; g < s->moe.n_groups; g++)
             add_group(w, &s->moe.groups[g], first, last);
+        lora_combine(w, first, last);
     }
     worker_sync(w);
 }
@@ -117,10 +122,14 @@ void ffn_moe(struct worker *w, int layer)
     struct step *s = w->step;
     const struct layer *l = &s->model->weights.layers[layer];
     route(w, l);
-    if (w->thread == 0)
+    if (w->thread == 0) {
         group_by_expert(s, l);
+        lora_plan_pairs(s);
+    }
     worker_sync(w);
+    lora_before_hidden(w, true);
     ffn_gate_up(w, s->moe.groups, s->moe.n_groups);
     worker_sync(w);
+    lora_before_combine(w);
     combine(w);
 }

@@ -101,6 +101,21 @@ static void take_moe(struct step *s, int rows, bool *failed)
         take_act(s, &b->hidden_shared, rows, m->n_ff_shared, failed);
 }
 
+/* Room for the largest rank; memory that no adapter touches is never really there. */
+static void take_lora(struct step *s, int rows, bool *failed)
+{
+    struct lora_buffers *b = &s->lora;
+    size_t count = (size_t) rows, pairs = count * (size_t) s->n_used;
+    b->chunks = take(s, count, sizeof *b->chunks, failed);
+    b->order = take(s, count, sizeof *b->order, failed);
+    b->u = take(s, LORA_USES * count, LORA_MAX_RANK * sizeof *b->u, failed);
+    if (s->model->shape.n_experts == 0)
+        return;
+    b->pair_chunks = take(s, pairs, sizeof *b->pair_chunks, failed);
+    b->pair_order = take(s, pairs, sizeof *b->pair_order, failed);
+    b->pair_u = take(s, 2 * pairs, LORA_MAX_RANK * sizeof *b->pair_u, failed);
+}
+
 static size_t largest(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -141,6 +156,7 @@ static void take_all(struct step *s, bool *failed)
         take_act(s, &s->hidden, rows, m->n_ff, failed);
     if (m->n_experts > 0)
         take_moe(s, rows, failed);
+    take_lora(s, rows, failed);
     take_act(s, &s->logits_in, s->max_logits, m->n_embd, failed);
     s->logits = take(s, (size_t) s->max_logits * (size_t) m->n_vocab, sizeof(float), failed);
     s->workers = take(s, (size_t) n_threads, sizeof *s->workers, failed);

@@ -18,6 +18,7 @@
 #include "base/arena.h"
 #include "base/thread_pool.h"
 #include "model/act.h"
+#include "model/lora.h"
 #include "model/model.h"
 
 #include <stdatomic.h>
@@ -28,6 +29,8 @@ struct step_row {
     struct kv_seq *seq;     /* holds a page for the position already */
     int logits;             /* row of step->logits to fill, or -1 */
     float *hidden;          /* n_embd floats for the state behind the last norm, or NULL */
+    const struct lora *lora;    /* adapter, or NULL */
+    uint16_t *experts;      /* n_layers x n_used ids to fill with what routers chose, or NULL */
 };
 
 /* Rows of one sequence that attend together. */
@@ -54,6 +57,22 @@ struct moe_buffers {
     const void **pair_input_f, **pair_input_q;  /* pair -> the row's activations */
     struct act hidden;      /* pairs x n_ff_expert */
     struct act hidden_shared;   /* rows x n_ff_shared */
+};
+
+/* Rows, or pairs of a row and an expert, that have one adapter: order[first .. first + n - 1]. */
+struct lora_chunk {
+    const struct lora *lora;
+    int mat;                /* expert */
+    int first, n;
+};
+
+struct lora_buffers {
+    int rank;               /* the largest of the step's adapters; 0: none */
+    int n_chunks, n_pair_chunks;
+    struct lora_chunk *chunks, *pair_chunks;
+    int *order, *pair_order;
+    float *u;               /* LORA_USES x rows x rank: A x */
+    float *pair_u;          /* 2 x pairs x rank */
 };
 
 struct step {
@@ -86,6 +105,7 @@ struct step {
     struct act heads;       /* rows x H*n_v_head: input of the output projection */
     struct act hidden;      /* rows x n_ff: dense layers */
     struct moe_buffers moe;
+    struct lora_buffers lora;
     struct act logits_in;   /* max_logits x d */
     float *logits;          /* max_logits x n_vocab */
     float **pointers;       /* scratch for output row pointers, see worker_outputs */
@@ -101,6 +121,7 @@ struct worker {
     struct step *step;
     int thread, n_threads;
     int phase;
+    int layer;
     struct arena scratch;   /* reset by worker_sync */
 };
 
@@ -158,6 +179,44 @@ void attention_attend(struct worker *w, int layer, float *q, size_t q_stride, st
 
 /* One phase: hidden = act(gate x) * (up x) for rows of groups. Does not sync. */
 void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_groups);
+
+/* ---- Adapters (lora_step.c) ---- */
+
+/* y[r] += scale B_mat A_mat x[r] for the rows whose adapter has this pair. */
+struct lora_use {
+    enum lora_slot slot;
+    int mat;
+    const float *x;         /* of row 0 */
+    size_t x_stride;
+    float *y;
+    size_t y_stride;
+};
+
+enum { LORA_USES = 3 };     /* at once, at most */
+
+/* Gathers the step's rows by adapter. Before the threads start. */
+void lora_plan(struct step *s);
+
+/* And the pairs of a layer's routed experts, once they are grouped. One thread. */
+void lora_plan_pairs(struct step *s);
+
+/* Two phases, each ending in a sync; nothing where no adapter has such pairs. */
+void lora_add(struct worker *w, const struct lora_use *uses, int n);
+
+/* The same for a matrix per head: rows of in at (row * H + h), as mla.c has them. */
+void lora_add_heads(struct worker *w, enum lora_slot slot, const struct act *in, float *out, size_t head_stride,
+                    size_t row_stride);
+
+/* A of gate and up, for a dense layer or for routed and shared experts: before ffn_gate_up. Ends in a sync. */
+void lora_before_hidden(struct worker *w, bool routed);
+
+/* B of gate or up for hidden values of panels from .. to - 1 and rows (pairs) first .. first + n - 1 of a group. */
+void lora_hidden(struct worker *w, const struct expert_group *g, bool up, int from, int to, int first, int n,
+                 float *const *y);
+
+/* A of down, for routed and shared experts, ending in a sync; then B for output rows of some panels, added to y. */
+void lora_before_combine(struct worker *w);
+void lora_combine(struct worker *w, int from, int to);
 
 /* Fills chosen and weight, n_used of each, for a row from its scores (DeepSeek-V3, section 2.1.2). */
 void router_choose(const struct model_shape *shape, int n_used, const float *bias, float *scores, int *chosen,

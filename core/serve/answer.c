@@ -42,6 +42,13 @@ static void pool(struct engine *e, struct request *r, const struct step_row *row
         r->pooled[i] += (double) row->hidden[i];
 }
 
+static void send_experts(const struct request *r, const struct step_row *row)
+{
+    dsr1_event event = {.type = DSR1_EVENT_EXPERTS, .position = row->position, .experts = row->experts};
+    if (row->experts)
+        answer_send(r, &event);
+}
+
 static void send_embedding(struct engine *e, struct request *r)
 {
     int d = e->model->shape.n_embd;
@@ -152,6 +159,7 @@ static void take_prompt(struct engine *e, struct request *r, const struct step_r
     for (int i = 0; i < n; i++) {
         send_logits(e, r, &rows[i]);
         pool(e, r, &rows[i]);
+        send_experts(r, &rows[i]);
     }
     bool open = r->n_computed < r->n_prompt;
     r->n_computed += n;
@@ -176,6 +184,7 @@ static void take_drafts(struct engine *e, struct request *r, const struct step_r
             break;
         right++;
         r->n_computed++;
+        send_experts(r, &rows[i]);
         if (r->n_computed == r->n_tokens)
             next_token(e, r, logits_of(e, &rows[i]));
     }

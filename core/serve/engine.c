@@ -77,10 +77,12 @@ static dsr1_status allocate_work(struct engine *e, dsr1_error *err)
     e->running = memory_array((size_t) e->options.max_batch, sizeof *e->running);
     size_t rows = (size_t) (e->options.max_batch + e->options.chunk_size);
     e->hidden = memory_array(rows, (size_t) e->model->shape.n_embd * sizeof *e->hidden);
+    int n_used = e->options.n_experts_used > 0 ? e->options.n_experts_used : e->model->shape.n_used;
+    e->experts = memory_array(rows, (size_t) e->model->shape.n_layers * (size_t) n_used * sizeof *e->experts);
     for (e->n_by_id = 64; e->n_by_id < (size_t) e->options.max_queue && e->n_by_id < 1 << 16;)
         e->n_by_id *= 2;
     e->by_id = memory_array(e->n_by_id, sizeof *e->by_id);
-    if (!e->work.values || !e->work.ids || !e->running || !e->hidden || !e->by_id)
+    if (!e->work.values || !e->work.ids || !e->running || !e->hidden || !e->experts || !e->by_id)
         return error_nomem(err, "an engine");
     return DSR1_OK;
 }
@@ -164,6 +166,7 @@ void engine_close(struct engine *e)
     free(e->work.values);
     free(e->work.ids);
     free(e->hidden);
+    free(e->experts);
     free(e->running);
     free(e->by_id);
     free(e);

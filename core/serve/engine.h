@@ -52,6 +52,7 @@ struct engine {
     int32_t think_open, think_close;    /* tokens <think> and </think>, or -1 */
     struct sampler_work work;
     float *hidden;                  /* step.max_rows x n_embd: what embeddings are made of */
+    uint16_t *experts;              /* step.max_rows x n_layers x n_used: what routers chose */
     struct draft_cost cost;
     struct pace pace;
     int n_written, n_accepted;      /* of this step: tokens of answers, and guessed ones that were right */

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/rng.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -79,7 +80,10 @@ static void copy_options(struct request *r, const dsr1_request *f)
     r->want_logits = f->want_logits;
     r->pooling = f->pooling;
     r->priority = f->priority;
-    r->scope = f->scope;
+    r->lora = lora_share((struct lora *) f->adapter);
+    /* What an adapter computed is no other's prefix. */
+    r->scope = r->lora ? rng_mix(f->scope ^ rng_mix(r->lora->id)) : f->scope;
+    r->want_experts = f->want_experts;
     r->on_event = f->on_event;
     r->user = f->user;
     draft_open(&r->draft, f->no_draft);
@@ -149,6 +153,7 @@ void request_close(struct request *r)
     stream_free(&r->thought);
     score_close(&r->score);
     draft_close(&r->draft);
+    lora_close(r->lora);
     free(r->pooled);
     free(r->tokens);
     free(r);

@@ -7,6 +7,7 @@
 #define SERVE_REQUEST_H
 
 #include "kv/kv_cache.h"
+#include "model/lora.h"
 #include "serve/draft.h"
 #include "serve/sampler.h"
 #include "serve/score.h"
@@ -45,6 +46,8 @@ struct request {
     bool want_logprobs;
     int n_top;
     dsr1_logits_mode want_logits;
+    bool want_experts;
+    struct lora *lora;          /* a reference of its own, or NULL */
     dsr1_pooling pooling;
     double *pooled;             /* n_embd sums */
     struct score score;

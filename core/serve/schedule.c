@@ -196,7 +196,8 @@ static void add_rows(struct engine *e, struct share *share, int n, int *n_logits
         }
         bool pooled = r->pooling == DSR1_POOLING_MEAN || (r->pooling == DSR1_POOLING_LAST && position == r->n_prompt - 1);
         float *hidden = pooled ? e->hidden + (size_t) s->n_rows * d : NULL;
-        s->rows[s->n_rows++] = (struct step_row){r->tokens[position], position, &r->seq, logits, hidden};
+        s->rows[s->n_rows++] = (struct step_row){.token = r->tokens[position], .position = position,
+                                                 .seq = &r->seq, .logits = logits, .hidden = hidden};
     }
     share->n = s->n_rows - share->first;
 }
@@ -305,6 +306,17 @@ static void plan_prompts(struct engine *e, int chunk, int *n_logits)
     }
 }
 
+/* What all rows of a request have in common. */
+static void finish_rows(struct engine *e, const struct share *share)
+{
+    const struct request *r = share->request;
+    size_t width = (size_t) e->model->shape.n_layers * (size_t) e->step.n_used;
+    for (int i = share->first; i < share->first + share->n; i++) {
+        e->step.rows[i].lora = r->lora;
+        e->step.rows[i].experts = r->want_experts ? e->experts + (size_t) i * width : NULL;
+    }
+}
+
 int schedule_plan(struct engine *e)
 {
     int n_logits = 0, chunk = e->options.chunk_size, n_prompt = 0;
@@ -315,6 +327,7 @@ int schedule_plan(struct engine *e)
     plan_prompts(e, chunk, &n_logits);
     for (int i = 0; i < e->n_running; i++) {
         const struct request *r = e->running[i].request;
+        finish_rows(e, &e->running[i]);
         if (!request_answering(r) || score_pending(&r->score))
             n_prompt += e->running[i].n;
     }

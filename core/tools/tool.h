@@ -99,7 +99,11 @@ json_t *tool_token_json(const dsr1_model *model, int32_t token, const char *figu
 struct engine_flags {
     int threads, context, chunk, experts;
     const char *kv;
+    const char *adapter;
 };
+
+#define TOOL_ADAPTER_ROW(flags) \
+    {0, "adapter", OPTION_STRING, &(flags).adapter, "FILE", "with this LoRA adapter beside the weights", 0, 0}
 
 #define TOOL_THREADS_ROW(flags) \
     {'t', "threads", OPTION_INT, &(flags).threads, "N", "threads (default: the cores of this process)", 1, 1024}
@@ -109,6 +113,10 @@ struct engine_flags {
 
 /* Fills options from flags; false when flags->kv names no type. */
 bool tool_engine_options(const struct engine_flags *flags, dsr1_engine_options *options);
+
+/* The adapter that the flags name, or NULL for none. dsr1_adapter_close(). */
+dsr1_status tool_adapter_open(const struct engine_flags *flags, const dsr1_model *model, dsr1_adapter **adapter,
+                              dsr1_error *err);
 
 /* Steps until nothing is left to do. */
 dsr1_status tool_engine_drain(dsr1_engine *engine, dsr1_error *err);

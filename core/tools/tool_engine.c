@@ -52,6 +52,13 @@ bool tool_engine_options(const struct engine_flags *flags, dsr1_engine_options *
     return false;
 }
 
+dsr1_status tool_adapter_open(const struct engine_flags *flags, const dsr1_model *model, dsr1_adapter **adapter,
+                              dsr1_error *err)
+{
+    *adapter = NULL;
+    return flags->adapter ? dsr1_adapter_open(model, flags->adapter, adapter, err) : DSR1_OK;
+}
+
 dsr1_status tool_engine_drain(dsr1_engine *engine, dsr1_error *err)
 {
     int left;

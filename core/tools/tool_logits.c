@@ -46,21 +46,25 @@ static dsr1_status evaluate(struct logits *o, const dsr1_model *model, dsr1_erro
 {
     dsr1_engine_options options = {0};
     dsr1_engine *engine = NULL;
+    dsr1_adapter *adapter;
     uint64_t id;
+    dsr1_status status = tool_adapter_open(&o->engine, model, &adapter, err);
     tool_engine_options(&o->engine, &options);
     options.max_batch = 1;
     options.context_size = (int) o->tokens.n + 1;
     if (o->step)
         options.chunk_size = 1;
     dsr1_request request = {.tokens = o->tokens.items, .n_tokens = o->tokens.n, .on_event = on_event, .user = o,
-                            .want_logits = o->all ? DSR1_LOGITS_ALL : DSR1_LOGITS_LAST};
+                            .want_logits = o->all ? DSR1_LOGITS_ALL : DSR1_LOGITS_LAST, .adapter = adapter};
     o->err = err;
-    dsr1_status status = dsr1_engine_open(model, &options, &engine, err);
+    if (status == DSR1_OK)
+        status = dsr1_engine_open(model, &options, &engine, err);
     if (status == DSR1_OK)
         status = dsr1_engine_submit(engine, &request, &id, err);
     if (status == DSR1_OK)
         status = tool_engine_drain(engine, err);
     dsr1_engine_close(engine);
+    dsr1_adapter_close(adapter);
     if (status == DSR1_OK)
         status = err->status;
     if (status == DSR1_OK && o->n_seen != o->tokens.n - o->first)
@@ -114,6 +118,7 @@ int tool_logits(int argc, char **argv)
     struct logits o = {.engine = {.kv = "f32"}};
     const struct option_row rows[] = {
         TOOL_MODEL_ROW(&o.model),
+        TOOL_ADAPTER_ROW(o.engine),
         {0, "tokens", OPTION_INTS, &o.tokens, "1,2,3", "the token ids", 0, INT32_MAX},
         {0, "step", OPTION_FLAG, &o.step, NULL, "one token a step, instead of all at once", 0, 0},
         {0, "all", OPTION_FLAG, &o.all, NULL, "a row for every position, not for the last one only", 0, 0},

@@ -22,6 +22,7 @@ struct perplexity {
     int context, n_windows;
     bool json;
     struct engine_flags engine;
+    dsr1_adapter *adapter;
     /* Of the window that is being evaluated. */
     const int32_t *window;
     int n_vocab;
@@ -62,7 +63,7 @@ static dsr1_status score(struct perplexity *o, dsr1_engine *engine, struct int_l
             window[0] = bos;
         o->window = window;
         dsr1_request request = {.tokens = window, .n_tokens = (size_t) o->context, .want_logits = DSR1_LOGITS_ALL,
-                                .on_event = on_event, .user = o};
+                                .on_event = on_event, .user = o, .adapter = o->adapter};
         uint64_t id;
         dsr1_status status = dsr1_engine_submit(engine, &request, &id, err);
         if (status == DSR1_OK)
@@ -106,6 +107,8 @@ static dsr1_status run(struct perplexity *o, dsr1_error *err)
     dsr1_engine_options options = {0};
     dsr1_status status = tool_model_open(o->model, &model, err);
     if (status == DSR1_OK)
+        status = tool_adapter_open(&o->engine, model, &o->adapter, err);
+    if (status == DSR1_OK)
         status = tool_read(o->file, &text, err);
     if (status == DSR1_OK)
         status = tool_tokens(model, text.data, text.size, DSR1_ADD_BOS, &tokens, err);
@@ -133,6 +136,7 @@ static dsr1_status run(struct perplexity *o, dsr1_error *err)
         status = report(o, info.path, tokens.n, err);
 done:
     dsr1_engine_close(engine);
+    dsr1_adapter_close(o->adapter);
     int_list_free(&tokens);
     buffer_free(&text);
     dsr1_model_close(model);
@@ -144,6 +148,7 @@ int tool_perplexity(int argc, char **argv)
     struct perplexity o = {.context = 512};
     const struct option_row rows[] = {
         TOOL_MODEL_ROW(&o.model),
+        TOOL_ADAPTER_ROW(o.engine),
         {'f', "file", OPTION_STRING, &o.file, "FILE", "the text (-: standard input)", 0, 0},
         {'c', "context", OPTION_INT, &o.context, "CTX", "tokens of a window (512)", 8, 1 << 20},
         {0, "windows", OPTION_INT, &o.n_windows, "N", "score the first N windows only", 1, INT32_MAX},

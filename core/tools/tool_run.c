@@ -211,7 +211,8 @@ static dsr1_status read_constraint(struct run *o, const char **texts, dsr1_const
     return DSR1_OK;
 }
 
-static dsr1_status generate(struct run *o, dsr1_engine *engine, const struct int_list *prompt, dsr1_error *err)
+static dsr1_status generate(struct run *o, dsr1_engine *engine, dsr1_adapter *adapter, const struct int_list *prompt,
+                            dsr1_error *err)
 {
     static const char *texts[MAX_CHOICES];
     dsr1_request request = {
@@ -235,6 +236,7 @@ static dsr1_status generate(struct run *o, dsr1_engine *engine, const struct int
         .want_logprobs = o->logprobs > 0,
         .n_top = o->logprobs,
         .timeout_ms = (double) o->timeout * 1000,
+        .adapter = adapter,
         .on_event = on_event,
         .user = o,
     };
@@ -347,20 +349,23 @@ static dsr1_status run(struct run *o, dsr1_error *err)
     dsr1_model *model;
     dsr1_model_info info;
     dsr1_engine *engine = NULL;
+    dsr1_adapter *adapter = NULL;
     dsr1_engine_options options = {0};
     struct int_list prompt = {0};
     dsr1_status status = tool_model_open(o->model, &model, err);
     if (status != DSR1_OK)
         return status;
     dsr1_model_get_info(model, &info);
-    status = make_prompt(o, model, &info, &prompt, err);
+    status = tool_adapter_open(&o->engine, model, &adapter, err);
+    if (status == DSR1_OK)
+        status = make_prompt(o, model, &info, &prompt, err);
     if (status == DSR1_OK) {
         tool_engine_options(&o->engine, &options);
         set_context(o, &prompt, &info, &options);
         status = dsr1_engine_open(model, &options, &engine, err);
     }
     if (status == DSR1_OK)
-        status = generate(o, engine, &prompt, err);
+        status = generate(o, engine, adapter, &prompt, err);
     if (status == DSR1_OK && o->json)
         status = print_json(o, model, info.path, err);
     if (status == DSR1_OK && !o->json && o->logprobs)
@@ -368,6 +373,7 @@ static dsr1_status run(struct run *o, dsr1_error *err)
     if (status == DSR1_OK && o->verbose)
         print_stats(o);
     dsr1_engine_close(engine);
+    dsr1_adapter_close(adapter);
     int_list_free(&prompt);
     dsr1_model_close(model);
     return status;
@@ -396,6 +402,7 @@ int tool_run(int argc, char **argv)
     struct run o = {.max_tokens = 256};
     const struct option_row rows[] = {
         TOOL_MODEL_ROW(&o.model),
+        TOOL_ADAPTER_ROW(o.engine),
         {'p', "prompt", OPTION_STRING, &o.prompt, "TEXT", "the prompt", 0, 0},
         {'f', "file", OPTION_STRING, &o.file, "FILE", "read it from a file (default: standard input)", 0, 0},
         {'n', "max-tokens", OPTION_INT, &o.max_tokens, "N", "tokens of the answer (256; -1: to the end of the context)",

@@ -6,9 +6,9 @@
 #include "train/adapter.h"
 
 #include "base/error.h"
-#include "base/float16.h"
 #include "base/memory.h"
 #include "gguf/gguf_write.h"
+#include "model/lora_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,78 +107,19 @@ dsr1_status adapter_write(const struct trainable *t, const char *path, dsr1_erro
 /* Reading                                                             */
 /* ------------------------------------------------------------------ */
 
-static bool text_is(const struct gguf *file, const char *key, const char *wanted)
-{
-    struct gguf_string text = {"", 0};
-    return gguf_get_string(file, key, &text, NULL) == DSR1_OK && text.size == strlen(wanted) &&
-           memcmp(text.bytes, wanted, text.size) == 0;
-}
-
-dsr1_status adapter_check(const struct gguf *file, const char *architecture, dsr1_error *err)
-{
-    if (!text_is(file, "general.type", "adapter") || !text_is(file, "adapter.type", "lora"))
-        return error_set(err, DSR1_ERR_FORMAT, "%s is no LoRA adapter", gguf_path(file));
-    if (!text_is(file, "general.architecture", architecture))
-        return error_set(err, DSR1_ERR_FORMAT, "adapter %s is for another architecture than %s", gguf_path(file),
-                         architecture);
-    return DSR1_OK;
-}
-
-void adapter_floats(const struct gguf_tensor *tensor, size_t at, size_t n, float *to)
-{
-    if (tensor->type == TENSOR_F32) {
-        memcpy(to, tensor->data + at * sizeof *to, n * sizeof *to);
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        uint16_t half;
-        memcpy(&half, tensor->data + (at + i) * sizeof half, sizeof half);
-        to[i] = f32_from_f16(half);
-    }
-}
-
-static bool has_shape(const struct gguf_tensor *t, int64_t n0, int64_t n1, int64_t n2)
-{
-    return (t->type == TENSOR_F32 || t->type == TENSOR_F16) && t->ne[0] == n0 && t->ne[1] == n1 && t->ne[2] == n2 &&
-           t->ne[3] == 1;
-}
-
-dsr1_status adapter_pair(const struct gguf *file, const char *name, int64_t n_in, int64_t n_out, int64_t n_mats,
-                         struct adapter_pair *pair, bool *found, dsr1_error *err)
-{
-    char full[LINEAR_NAME + 64];
-    float alpha = 0;
-    snprintf(full, sizeof full, "%.*s.lora_a", LINEAR_NAME + 40, name);
-    pair->a = gguf_find_tensor(file, full);
-    full[strlen(full) - 1] = 'b';
-    pair->b = gguf_find_tensor(file, full);
-    *found = pair->a && pair->b;
-    if (!pair->a != !pair->b)
-        return error_set(err, DSR1_ERR_FORMAT, "adapter %s has half a pair for %s", gguf_path(file), name);
-    if (!*found)
-        return DSR1_OK;
-    int64_t rank = pair->b->ne[0];
-    if (rank > INT32_MAX || !has_shape(pair->a, n_in, rank, n_mats) || !has_shape(pair->b, rank, n_out, n_mats))
-        return error_set(err, DSR1_ERR_FORMAT, "adapter %s does not fit to %s", gguf_path(file), name);
-    dsr1_status status = gguf_get_float(file, "adapter.lora.alpha", &alpha, err);
-    pair->rank = (int) rank;
-    pair->scale = alpha != 0 ? alpha / (float) rank : 1;
-    return status;
-}
-
 static void read_values(const struct gguf_tensor *tensor, real scale, real *to, size_t n)
 {
     float piece[1024];
     for (size_t i = 0; i < n; i += 1024) {
         size_t m = n - i < 1024 ? n - i : 1024;
-        adapter_floats(tensor, i, m, piece);
+        lora_file_floats(tensor, i, m, piece);
         for (size_t j = 0; j < m; j++)
             to[i + j] = scale * (real) piece[j];
     }
 }
 
 /* value = before + scale B A. */
-static dsr1_status read_whole(struct trainable *t, const struct param *p, const struct adapter_pair *pair,
+static dsr1_status read_whole(struct trainable *t, const struct param *p, const struct lora_file_pair *pair,
                               dsr1_error *err)
 {
     int n_in = (int) p->ne[0], n_out = (int) p->ne[1];
@@ -197,7 +138,7 @@ static dsr1_status read_whole(struct trainable *t, const struct param *p, const 
 }
 
 /* p is NAME.lora_a and the next param its B. The file's scale may differ from ours: B takes the quotient. */
-static dsr1_status read_pair(struct trainable *t, const struct param *p, const struct adapter_pair *pair,
+static dsr1_status read_pair(struct trainable *t, const struct param *p, const struct lora_file_pair *pair,
                              dsr1_error *err)
 {
     int rank = t->options.rank;
@@ -215,7 +156,7 @@ static dsr1_status read_all(struct trainable *t, const struct gguf *file, dsr1_e
     size_t n_read = 0;
     for (int i = 0; i < t->n_params && status == DSR1_OK; i++) {
         const struct param *p = &t->params[i];
-        struct adapter_pair pair;
+        struct lora_file_pair pair;
         char name[LINEAR_NAME + 16];
         bool found = false, paired = is_pair(p);
         if (p->n_dims < 2)
@@ -223,7 +164,7 @@ static dsr1_status read_all(struct trainable *t, const struct gguf *file, dsr1_e
         snprintf(name, sizeof name, "%s", p->name);
         if (paired)
             name[strlen(name) - strlen(".lora_a")] = 0;
-        status = adapter_pair(file, name, p->ne[0], paired ? t->params[i + 1].ne[1] : p->ne[1], p->ne[2], &pair, &found,
+        status = lora_file_pair(file, name, p->ne[0], paired ? t->params[i + 1].ne[1] : p->ne[1], p->ne[2], &pair, &found,
                               err);
         if (status == DSR1_OK && found) {
             status = paired ? read_pair(t, p, &pair, err) : read_whole(t, p, &pair, err);
@@ -242,7 +183,7 @@ dsr1_status adapter_read(struct trainable *t, const char *path, dsr1_error *err)
     dsr1_status status = gguf_open(path, &file, err);
     if (status != DSR1_OK)
         return status;
-    status = adapter_check(file, t->net->shape.architecture, err);
+    status = lora_file_check(file, t->net->shape.architecture, err);
     if (status == DSR1_OK)
         status = read_all(t, file, err);
     gguf_close(file);

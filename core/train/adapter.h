@@ -27,23 +27,4 @@ dsr1_status adapter_write(const struct trainable *t, const char *path, dsr1_erro
  */
 dsr1_status adapter_read(struct trainable *t, const char *path, dsr1_error *err);
 
-/* One pair of an adapter file, checked: both there, float, and their shapes fit to n_in, n_out and n_mats. */
-struct adapter_pair {
-    const struct gguf_tensor *a, *b;
-    int rank;
-    float scale;
-};
-
-/*
- * The pair for a base tensor of this shape; *found false when the file has none. DSR1_ERR_FORMAT when it does not fit.
- */
-dsr1_status adapter_pair(const struct gguf *file, const char *name, int64_t n_in, int64_t n_out, int64_t n_mats,
-                         struct adapter_pair *pair, bool *found, dsr1_error *err);
-
-/* Checks general.type, adapter.type and general.architecture. */
-dsr1_status adapter_check(const struct gguf *file, const char *architecture, dsr1_error *err);
-
-/* n floats of a tensor of type F32 or F16 from its element `at` on. */
-void adapter_floats(const struct gguf_tensor *tensor, size_t at, size_t n, float *to);
-
 #endif

@@ -10,7 +10,8 @@
 #include "gguf/gguf_write.h"
 #include "kernel/encode.h"
 #include "kernel/kernel.h"
-#include "train/adapter.h"
+#include "model/lora_file.h"
+#include "train/real.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ struct merging {
     struct gguf_writer *writer;
     const struct merge_options *options;
     struct merge_result *result;
-    struct adapter_pair *pairs;     /* for each tensor of the base */
+    struct lora_file_pair *pairs;     /* for each tensor of the base */
     bool *changes;
     int n_pairs;
     dsr1_error *err;
@@ -54,10 +55,10 @@ static dsr1_status find_pairs(struct merging *m)
     size_t size = architecture.size < sizeof name - 1 ? architecture.size : sizeof name - 1;
     memcpy(name, architecture.bytes, size);
     name[size] = 0;
-    status = adapter_check(m->adapter, name, m->err);
+    status = lora_file_check(m->adapter, name, m->err);
     for (size_t i = 0; i < gguf_n_tensors(m->base) && status == DSR1_OK; i++) {
         const struct gguf_tensor *t = gguf_tensor_at(m->base, i);
-        status = adapter_pair(m->adapter, t->name, t->ne[0], t->ne[1], t->ne[2], &m->pairs[i], &m->changes[i], m->err);
+        status = lora_file_pair(m->adapter, t->name, t->ne[0], t->ne[1], t->ne[2], &m->pairs[i], &m->changes[i], m->err);
         m->n_pairs += m->changes[i];
     }
     if (status == DSR1_OK && 2 * (size_t) m->n_pairs != gguf_n_tensors(m->adapter))
@@ -67,12 +68,12 @@ static dsr1_status find_pairs(struct merging *m)
 }
 
 /* w (n_out x n_in of one matrix) += strength scale B A. */
-static void add_product(const struct merging *m, const struct adapter_pair *pair, const struct gguf_tensor *t,
+static void add_product(const struct merging *m, const struct lora_file_pair *pair, const struct gguf_tensor *t,
                         int64_t mat, float *a, float *b, float *w)
 {
     size_t size_a = (size_t) pair->rank * (size_t) t->ne[0], size_b = (size_t) pair->rank * (size_t) t->ne[1];
-    adapter_floats(pair->a, (size_t) mat * size_a, size_a, a);
-    adapter_floats(pair->b, (size_t) mat * size_b, size_b, b);
+    lora_file_floats(pair->a, (size_t) mat * size_a, size_a, a);
+    lora_file_floats(pair->b, (size_t) mat * size_b, size_b, b);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int) t->ne[1], (int) t->ne[0], pair->rank,
                 m->options->strength * pair->scale, b, pair->rank, a, (int) t->ne[0], 1, w, (int) t->ne[0]);
 }
@@ -100,7 +101,7 @@ static dsr1_status write_row(struct merging *m, enum tensor_type type, const str
 static dsr1_status write_changed(struct merging *m, size_t index)
 {
     const struct gguf_tensor *t = gguf_tensor_at(m->base, index);
-    const struct adapter_pair *pair = &m->pairs[index];
+    const struct lora_file_pair *pair = &m->pairs[index];
     enum tensor_type type = type_for(m, index);
     size_t n_in = (size_t) t->ne[0], n_out = (size_t) t->ne[1], rank = (size_t) pair->rank;
     size_t row_size = tensor_type_row(t->type, n_in);

@@ -204,6 +204,7 @@ static void on_event(const dsr1_event *event, void *user)
         break;
     case DSR1_EVENT_SCORE:
     case DSR1_EVENT_EMBEDDING:
+    case DSR1_EVENT_EXPERTS:
         fail_msg("nobody asked for this");
         break;
     }

@@ -42,7 +42,7 @@ static inline void *golden_read(const char *name, const char *suffix, size_t *si
 }
 
 /* The 24 tokens of the prompt. */
-static inline void golden_prompt(const char *name, int32_t prompt[GOLDEN_PROMPT])
+static inline void golden_prompt(const char *name, int32_t ids[GOLDEN_PROMPT])
 {
     size_t size;
     char *text = golden_read(name, ".txt", &size);
@@ -50,7 +50,7 @@ static inline void golden_prompt(const char *name, int32_t prompt[GOLDEN_PROMPT]
     assert_non_null(at);
     at += 8;
     for (int i = 0; i < GOLDEN_PROMPT; i++)
-        prompt[i] = (int32_t) strtol(at, &at, 10);
+        ids[i] = (int32_t) strtol(at, &at, 10);
     free(text);
 }
 
