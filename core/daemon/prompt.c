@@ -150,6 +150,11 @@ static dsr1_status open_chat(const struct served *served, const struct wire_prom
     free_turns(messages, from->n_turns);
     prompt->is_chat = true;
     prompt->reasoning_open = served->info.opens_reasoning && !no_think;
+    if (status == DSR1_OK && constrained && !no_think && !prompt->reasoning_open) {
+        /* Where a constraint shall begin behind the reasoning, the reasoning must have begun. */
+        status = prompt_append(served, wire_text("<think>\n"), DSR1_PARSE_SPECIAL, &prompt->ids, &prompt->n, err);
+        prompt->reasoning_open = true;
+    }
     return status;
 }
 

@@ -290,7 +290,13 @@ typedef void (*dsr1_event_fn)(const dsr1_event *event, void *user);
 
 typedef enum dsr1_logits_mode { DSR1_LOGITS_NONE = 0, DSR1_LOGITS_LAST = 1, DSR1_LOGITS_ALL = 2 } dsr1_logits_mode;
 
-/* What an answer must be, to its last byte: only tokens that lead there are chosen. */
+/*
+ * What an answer must be, to its last byte: only tokens are chosen after which
+ * it can still be completed within max_tokens. It ends where nothing else can
+ * follow, or with an end token where it may. Log-probabilities stay those of
+ * the model's own distribution. With reasoning_open the reasoning is free, and
+ * the constraint begins behind </think>, which comes in time.
+ */
 typedef enum dsr1_constraint_kind {
     DSR1_CONSTRAINT_NONE = 0,
     DSR1_CONSTRAINT_CHOICES = 1,     /* one of the texts */
@@ -330,7 +336,8 @@ typedef struct dsr1_request {
     const char *const *stop;   /* n_stop strings; each may be found across tokens */
     size_t n_stop;
     dsr1_constraint constraint;
-    bool heal;                 /* the answer begins with the prompt's last token, chosen anew among longer ones */
+    bool heal;                 /* choose the prompt's last token anew, among those that go on from its text; the answer's
+                                  text begins behind it */
     bool ignore_end;           /* go on after an end token (benchmarks) */
     bool special;              /* write the text of control tokens too */
     bool separate_reasoning;   /* what stands within <think></think> goes to event->reasoning */

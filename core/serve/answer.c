@@ -92,6 +92,14 @@ static void push_bytes(struct request *r, const char *bytes, size_t n)
     buffer_free(&answer);
 }
 
+/* Less the bytes that the prompt had already. */
+static void push_answer(struct request *r, const char *bytes, size_t n)
+{
+    size_t skip = (size_t) r->n_skip < n ? (size_t) r->n_skip : n;
+    r->n_skip -= (int) skip;
+    push_bytes(r, bytes + skip, n - skip);
+}
+
 static void push_text(struct engine *e, struct request *r, int32_t token)
 {
     bool tag = r->separate_reasoning && (token == e->think_open || token == e->think_close);
@@ -99,55 +107,127 @@ static void push_text(struct engine *e, struct request *r, int32_t token)
     char bytes[512];
     size_t n = tokenizer_token_bytes(e->tokenizer, token, special, bytes, sizeof bytes);
     if (n <= sizeof bytes) {
-        push_bytes(r, bytes, n);
+        push_answer(r, bytes, n);
         return;
     }
     struct buffer big = {0};
     char *to = buffer_reserve(&big, n);
     if (to)
         tokenizer_token_bytes(e->tokenizer, token, special, to, n);
-    push_bytes(r, to ? to : "", to ? n : 0);
+    push_answer(r, to ? to : "", to ? n : 0);
     r->stream.pending.failed |= !to;
     buffer_free(&big);
 }
 
-/* One more token of the answer, and whether the answer ends with it. */
-static void append(struct engine *e, struct request *r, int32_t token)
+/* What the model itself thinks of a token. */
+static float judge(struct engine *e, const struct request *r, const float *logits, int32_t token, dsr1_top *top,
+                   int *n_top)
 {
-    if (r->n_tokens == r->n_prompt)
+    double total = sampler_log_total(e->kernels, logits, e->n_choices, e->work.values);
+    *n_top = sampler_top(logits, e->n_choices, total, top, r->n_top);
+    return (float) ((double) logits[token] - total);
+}
+
+/* The next token that the caller does not know yet, and whether the answer ends with it. logits: those before it, or NULL. */
+static void tell(struct engine *e, struct request *r, const float *logits)
+{
+    int32_t token = r->tokens[r->n_told];
+    dsr1_top top[DSR1_TOP_MAX];
+    int n_top = 0;
+    float logprob = logits ? judge(e, r, logits, token, top, &n_top) : NAN;
+    if (r->n_told == r->n_prompt)
         r->t_first = clock_seconds();
-    r->tokens[r->n_tokens++] = token;
+    r->n_told++;
     e->n_written++;
-    if (!r->ignore_end && tokenizer_is_end(e->tokenizer, token)) {
-        r->finish = DSR1_FINISH_END;
-        if (r->special)
-            push_text(e, r, token);
-    } else {
+    bool ends = tokenizer_is_end(e->tokenizer, token) && (!r->ignore_end || r->obey.now);
+    if (!ends || r->special)
         push_text(e, r, token);
-    }
     if (r->stream.stopped)
         r->finish = DSR1_FINISH_STOP;
-    else if (r->finish == DSR1_FINISH_NONE && r->n_tokens == r->n_limit)
-        r->finish = DSR1_FINISH_LENGTH;
+    else if (ends || (r->n_told == r->n_tokens && obey_complete(&r->obey)))
+        r->finish = DSR1_FINISH_END;
+    else if (r->n_told == r->n_limit)
+        r->finish = obey_can_end(&r->obey) ? DSR1_FINISH_END : DSR1_FINISH_LENGTH;
     if (!stream_ok(&r->stream) || !stream_ok(&r->thought)) {
         r->finish = DSR1_FINISH_ERROR;
         error_nomem(&r->error, "an answer");
     }
+    send_token(r, token, logprob, top, n_top);
+}
+
+/* Forced tokens that nobody wants judged are told at once. */
+static void tell_forced(struct engine *e, struct request *r)
+{
+    while (!request_judges(r) && r->n_told < r->n_tokens && r->finish == DSR1_FINISH_NONE)
+        tell(e, r, NULL);
+}
+
+/* Tokens without an alternative cost no step of their own: they are computed together with what follows. */
+static void force(struct engine *e, struct request *r)
+{
+    int32_t ids[256];
+    int room = r->n_limit - r->n_tokens, most = room < 256 ? room : 256;
+    int n = obey_forced(&r->obey, ids, most, room);
+    for (int i = 0; i < n; i++) {
+        obey_accept(&r->obey, ids[i]);
+        r->tokens[r->n_tokens++] = ids[i];
+    }
+    e->n_forced += n;
+}
+
+/* Behind a token that closed the reasoning: an empty line, then what the constraint says. */
+static void end_thinking(struct engine *e, struct request *r, int32_t token)
+{
+    bool parsed = r->separate_reasoning && r->reasoning.state == REASONING_ANSWER;
+    if (parsed) {
+        r->finish = DSR1_FINISH_ERROR;
+        error_set(&r->error, DSR1_ERR_LIMIT, "the reasoning ended in the middle of a token");
+        return;
+    }
+    for (int i = 0; i < r->obey.n_blank && token == r->obey.think_close && r->n_tokens < r->n_limit; i++) {
+        r->tokens[r->n_tokens++] = r->obey.blank[i];
+        e->n_forced++;
+    }
+    obey_answer(&r->obey);
+}
+
+static bool thought_is_over(const struct request *r, int32_t token)
+{
+    return token == r->obey.think_close ||
+           (r->separate_reasoning && (r->reasoning.state == REASONING_CLOSED || r->reasoning.state == REASONING_ANSWER));
+}
+
+static int32_t choose(struct engine *e, struct request *r, const float *logits, const uint64_t *allowed, int budget)
+{
+    int n_recent = r->n_tokens < REPEAT_WINDOW ? r->n_tokens : REPEAT_WINDOW;
+    int32_t token = sampler_choose(&r->sampler, e->kernels, logits, e->n_choices, allowed,
+                                   r->tokens + r->n_tokens - n_recent, n_recent,
+                                   (uint64_t) (r->n_tokens - r->n_prompt), &e->work);
+    return obey_correct(&r->obey, token, tokenizer_is_end(e->tokenizer, token), budget);
 }
 
 static void next_token(struct engine *e, struct request *r, const float *logits)
 {
-    int n_recent = r->n_tokens < REPEAT_WINDOW ? r->n_tokens : REPEAT_WINDOW, n_top = 0;
-    dsr1_top top[DSR1_TOP_MAX];
-    float logprob;
-    if (r->n_top > 0)
-        n_top = sampler_top(logits, e->n_choices, sampler_log_total(e->kernels, logits, e->n_choices, e->work.values),
-                            top, r->n_top);
-    int32_t token = sampler_choose(&r->sampler, e->kernels, logits, e->n_choices, NULL,
-                                   r->tokens + r->n_tokens - n_recent, n_recent,
-                                   (uint64_t) (r->n_tokens - r->n_prompt), &e->work, &logprob);
-    append(e, r, token);
-    send_token(r, token, logprob, top, n_top);
+    const uint64_t *allowed;
+    int budget = r->n_limit - r->n_tokens;
+    if (obey_complete(&r->obey)) {
+        r->finish = DSR1_FINISH_END;
+        return;
+    }
+    if (!obey_mask(&r->obey, budget, &allowed)) {
+        r->finish = DSR1_FINISH_ERROR;
+        error_set(&r->error, DSR1_ERR_LIMIT, "the constraint is too entangled here, or memory is short");
+        return;
+    }
+    int32_t token = choose(e, r, logits, allowed, budget);
+    r->tokens[r->n_tokens++] = token;
+    obey_accept(&r->obey, token);
+    tell(e, r, logits);
+    if (r->obey.thinking && r->finish == DSR1_FINISH_NONE && thought_is_over(r, token))
+        end_thinking(e, r, token);
+    if (r->finish == DSR1_FINISH_NONE)
+        force(e, r);
+    tell_forced(e, r);
 }
 
 /* ------------------------------------------------------------------ */
@@ -172,6 +252,18 @@ static void take_prompt(struct engine *e, struct request *r, const struct step_r
         score_begin(e, r, logits_of(e, &rows[n - 1]));
 }
 
+/* What stands behind this row's token: it is known already, or chosen now. */
+static void take_answer(struct engine *e, struct request *r, const struct step_row *row)
+{
+    int next = row->position + 1;
+    if (row->logits < 0 || next < r->n_told || r->finish != DSR1_FINISH_NONE)
+        return;
+    if (next < r->n_tokens)
+        tell(e, r, logits_of(e, row));
+    else if (r->n_tokens < r->n_limit)
+        next_token(e, r, logits_of(e, row));
+}
+
 /*
  * A guessed token that is the one chosen has its keys and values in the cache
  * already, and its logits choose the next one.
@@ -185,8 +277,7 @@ static void take_drafts(struct engine *e, struct request *r, const struct step_r
         right++;
         r->n_computed++;
         send_experts(r, &rows[i]);
-        if (r->n_computed == r->n_tokens)
-            next_token(e, r, logits_of(e, &rows[i]));
+        take_answer(e, r, &rows[i]);
     }
     draft_learn(&r->draft, right);
     e->n_accepted += right;
@@ -201,10 +292,11 @@ void answer_take(struct engine *e, struct share *share)
     } else {
         int n_known = share->n - share->n_draft;
         take_prompt(e, r, rows, n_known);
-        if (r->n_computed == r->n_tokens && r->n_tokens < r->n_limit) {
-            next_token(e, r, logits_of(e, &rows[n_known - 1]));
-            take_drafts(e, r, rows + n_known, share->n_draft);
-        }
+        if (request_answering(r))
+            tell_forced(e, r);
+        for (int i = 0; i < n_known; i++)
+            take_answer(e, r, &rows[i]);
+        take_drafts(e, r, rows + n_known, share->n_draft);
     }
     if (r->finish == DSR1_FINISH_NONE && r->n_limit == r->n_prompt && request_answering(r) && !score_pending(&r->score))
         r->finish = DSR1_FINISH_LENGTH;
@@ -246,7 +338,7 @@ void answer_done(struct engine *e, struct request *r)
     event.usage = (dsr1_usage){
         .prompt_tokens = r->n_prompt,
         .cached_tokens = r->n_cached,
-        .completion_tokens = r->n_tokens - r->n_prompt,
+        .completion_tokens = r->n_told - r->n_prompt,
         .queue_ms = span_ms(r->t_submit, r->t_start > 0 ? r->t_start : r->t_end),
         .prefill_ms = span_ms(r->t_start, r->t_first > 0 ? r->t_first : r->t_end),
         .decode_ms = span_ms(r->t_first, r->t_end),

@@ -105,6 +105,7 @@ dsr1_status engine_open(const struct model *model, const struct tokenizer *token
                          .think_open = tokenizer_find(tokenizer, "<think>"),
                          .think_close = tokenizer_find(tokenizer, "</think>"), .next_id = 1, .next_turn = 1};
     pthread_mutex_init(&e->lock, NULL);
+    pthread_mutex_init(&e->table_lock, NULL);
     struct kv_shape shape = model_kv_shape(model, kv_type(o.kv_type));
     status = allocate_work(e, err);
     if (status == DSR1_OK)
@@ -162,6 +163,8 @@ void engine_close(struct engine *e)
     prefix_tree_close(&e->tree);
     kv_cache_close(&e->cache);
     thread_pool_close(e->pool);
+    token_table_close(e->table);
+    pthread_mutex_destroy(&e->table_lock);
     pthread_mutex_destroy(&e->lock);
     free(e->work.values);
     free(e->work.ids);
@@ -194,6 +197,7 @@ static bool enter(struct engine *e, struct request *r, uint64_t client)
     e->n_queued++;
     e->n_deadlines += r->deadline > 0;
     e->stats.n_requests++;
+    e->stats.n_forced += (uint64_t) (r->n_tokens - r->n_prompt);
     return true;
 }
 
@@ -211,11 +215,24 @@ static void leave(struct engine *e, struct request *r)
     e->stats.n_failed += r->finish == DSR1_FINISH_ERROR || r->finish == DSR1_FINISH_TIMEOUT;
 }
 
+/* The vocabulary as constraints need it, once. */
+static dsr1_status get_table(struct engine *e, struct token_table **table, dsr1_error *err)
+{
+    pthread_mutex_lock(&e->table_lock);
+    dsr1_status status = e->table ? DSR1_OK : token_table_open(e->tokenizer, &e->table, err);
+    *table = e->table;
+    pthread_mutex_unlock(&e->table_lock);
+    return status;
+}
+
 dsr1_status engine_submit(struct engine *e, const dsr1_request *from, uint64_t *id, dsr1_error *err)
 {
-    struct request_bounds bounds = {e->options.context_size, e->model->shape.n_vocab, e->model->shape.n_embd};
+    struct request_bounds bounds = {e->options.context_size, e->model->shape.n_vocab, e->model->shape.n_embd,
+                                    {NULL, e->tokenizer, e->think_close}};
     struct request *r;
-    dsr1_status status = request_open(from, &bounds, &r, err);
+    dsr1_status status = request_obeys(from) ? get_table(e, &bounds.obey.table, err) : DSR1_OK;
+    if (status == DSR1_OK)
+        status = request_open(from, &bounds, &r, err);
     if (status != DSR1_OK)
         return status;
     r->t_submit = clock_seconds();
@@ -334,6 +351,7 @@ static void count_step(struct engine *e, int n_prompt, double seconds)
     e->stats.n_step_rows += (uint64_t) n_rows;
     e->stats.prompt_tokens += (uint64_t) n_prompt;
     e->stats.completion_tokens += (uint64_t) e->n_written;
+    e->stats.n_forced += (uint64_t) e->n_forced;
     e->stats.n_drafted += (uint64_t) n_draft;
     e->stats.n_accepted += (uint64_t) e->n_accepted;
     e->stats.prefill_s += seconds * n_prompt / n_rows;
@@ -350,7 +368,7 @@ static void compute(struct engine *e, int n_prompt)
     step_run(&e->step);
     double seconds = clock_seconds() - start;
     pace_learn(&e->pace, e->step.n_rows, e->step.alone, seconds);
-    e->n_written = e->n_accepted = 0;
+    e->n_written = e->n_accepted = e->n_forced = 0;
     for (int i = 0; i < e->n_running; i++)
         if (e->running[i].n > 0)
             answer_take(e, &e->running[i]);

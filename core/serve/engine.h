@@ -50,12 +50,14 @@ struct engine {
     dsr1_engine_options options;    /* with every default filled in */
     int n_choices;                  /* logits behind have no token in the vocabulary: never chosen */
     int32_t think_open, think_close;    /* tokens <think> and </think>, or -1 */
+    struct token_table *table;      /* made for the first request that has a constraint */
+    pthread_mutex_t table_lock;
     struct sampler_work work;
     float *hidden;                  /* step.max_rows x n_embd: what embeddings are made of */
     uint16_t *experts;              /* step.max_rows x n_layers x n_used: what routers chose */
     struct draft_cost cost;
     struct pace pace;
-    int n_written, n_accepted;      /* of this step: tokens of answers, and guessed ones that were right */
+    int n_written, n_accepted, n_forced;    /* of this step: tokens of answers, guessed ones that were right, forced ones */
 
     pthread_mutex_t lock;
     struct lane *lanes;

@@ -101,10 +101,33 @@ static dsr1_status set_room(struct request *r, const struct request_bounds *b, d
     return DSR1_OK;
 }
 
+/* The last token, if it has a text and is not all there is. */
+static int32_t to_heal(const dsr1_request *f, const struct request_bounds *b)
+{
+    int32_t last = f->tokens[f->n_tokens - 1];
+    bool text = f->heal && f->n_tokens > 1 && tokenizer_token_bytes(b->obey.tokenizer, last, false, NULL, 0) > 0;
+    return text ? last : -1;
+}
+
+/* Behind copy_all: the healed token belongs to the answer, and so do the tokens that can only be these. */
+static dsr1_status begin_answer(struct request *r, const dsr1_request *f, const struct request_bounds *b, dsr1_error *err)
+{
+    int32_t healed = to_heal(f, b);
+    dsr1_status status = obey_open(&r->obey, &b->obey, f, healed, err);
+    if (status != DSR1_OK)
+        return status;
+    r->n_tokens = r->n_prompt = r->n_told = r->n_prompt - (healed >= 0);
+    r->n_skip = r->obey.n_healed;
+    int room = r->n_limit - r->n_tokens, n = obey_forced(&r->obey, r->tokens + r->n_tokens, room, room);
+    for (int i = 0; i < n; i++)
+        obey_accept(&r->obey, r->tokens[r->n_tokens++]);
+    return DSR1_OK;
+}
+
 static dsr1_status copy_all(struct request *r, const dsr1_request *f, const struct request_bounds *b, dsr1_error *err)
 {
     int room = b->context_size - (int) f->n_tokens;
-    r->n_prompt = r->n_tokens = (int) f->n_tokens;
+    r->n_prompt = r->n_tokens = r->n_told = (int) f->n_tokens;
     r->n_limit = r->n_prompt + (f->max_tokens < 0 || f->max_tokens > room ? room : f->max_tokens);
     r->tokens = memory_array((size_t) r->n_limit, sizeof *r->tokens);
     r->pooled = f->pooling ? memory_array((size_t) b->n_embd, sizeof *r->pooled) : NULL;
@@ -112,7 +135,14 @@ static dsr1_status copy_all(struct request *r, const dsr1_request *f, const stru
         return error_nomem(err, "a request");
     memcpy(r->tokens, f->tokens, f->n_tokens * sizeof *r->tokens);
     dsr1_status status = score_open(&r->score, f, b->n_vocab, err);
-    return status == DSR1_OK ? set_room(r, b, err) : status;
+    if (status == DSR1_OK)
+        status = set_room(r, b, err);
+    return status == DSR1_OK && request_obeys(f) ? begin_answer(r, f, b, err) : status;
+}
+
+bool request_obeys(const dsr1_request *f)
+{
+    return f->max_tokens != 0 && (f->heal || f->constraint.kind != DSR1_CONSTRAINT_NONE);
 }
 
 dsr1_status request_open(const dsr1_request *f, const struct request_bounds *b, struct request **out, dsr1_error *err)
@@ -139,7 +169,8 @@ int request_cacheable(const struct request *r)
 {
     if (r->want_logits == DSR1_LOGITS_ALL || r->pooling == DSR1_POOLING_MEAN)
         return 0;
-    return r->n_tokens - 1;
+    /* Forced tokens are judged by logits in front of them. */
+    return (request_judges(r) ? r->n_told : r->n_tokens) - 1;
 }
 
 void request_close(struct request *r)
@@ -154,6 +185,7 @@ void request_close(struct request *r)
     score_close(&r->score);
     draft_close(&r->draft);
     lora_close(r->lora);
+    obey_close(&r->obey);
     free(r->pooled);
     free(r->tokens);
     free(r);

@@ -9,6 +9,7 @@
 #include "kv/kv_cache.h"
 #include "model/lora.h"
 #include "serve/draft.h"
+#include "serve/obey.h"
 #include "serve/sampler.h"
 #include "serve/score.h"
 #include "serve/stream.h"
@@ -28,6 +29,7 @@ struct request {
 
     int32_t *tokens;            /* prompt, then answer; room for n_limit */
     int n_prompt, n_tokens, n_limit;
+    int n_told;                 /* tokens of which the caller knows, the prompt among them */
     int n_cached;               /* of the prompt, found in the prefix tree when it was first admitted */
     int n_computed;             /* positions whose keys and values are in the cache */
     bool fixed;                 /* all its room is reserved at admission, and it never makes way for others */
@@ -36,6 +38,8 @@ struct request {
 
     struct sampler sampler;
     struct draft draft;
+    struct obey obey;
+    int n_skip;                 /* bytes in front of the answer that the prompt had already: its healed token */
     struct buffer *stops;
     size_t n_stops;
     struct stream stream;       /* the answer */
@@ -67,15 +71,32 @@ struct request {
 struct request_bounds {
     int context_size;           /* prompt and answer together */
     int n_vocab, n_embd;
+    struct obey_terms obey;
 };
 
-/* Copies what the caller gave. */
+/* Does the request need bounds->obey.table? */
+bool request_obeys(const dsr1_request *from);
+
+/* Copies what the caller gave, and writes the tokens that a constraint forces to begin with. */
 dsr1_status request_open(const dsr1_request *from, const struct request_bounds *bounds, struct request **request,
                          dsr1_error *err);
 void request_close(struct request *request);
 
 /* How many tokens in front may come from the prefix tree. The last one is always computed: its logits go on. */
 int request_cacheable(const struct request *request);
+
+/* Are tokens told together with the logits before them, also those that needed none? */
+static inline bool request_judges(const struct request *request)
+{
+    return request->want_logprobs || request->n_top > 0;
+}
+
+/* Known tokens to compute: not the last one that there may ever be. */
+static inline int request_pending(const struct request *request)
+{
+    bool full = request->n_tokens == request->n_limit && request->n_limit > request->n_prompt;
+    return request->n_tokens - full - request->n_computed;
+}
 
 /* Is the prompt done, so that an answer is being written? */
 static inline bool request_answering(const struct request *request)

@@ -145,16 +145,13 @@ static void forbid(float *values, int n, const uint64_t *allowed)
 
 int32_t sampler_choose(const struct sampler *s, const struct kernels *k, const float *logits, int n,
                        const uint64_t *allowed, const int32_t *recent, int n_recent, uint64_t index,
-                       struct sampler_work *work, float *logprob)
+                       struct sampler_work *work)
 {
-    double log_total = sampler_log_total(k, logits, n, work->values);
     memcpy(work->values, logits, (size_t) n * sizeof *logits);
 
     if (s->repeat_penalty > 0 && s->repeat_penalty != 1)
         penalize(work->values, n, s->repeat_penalty, recent, n_recent);
     if (allowed)
         forbid(work->values, n, allowed);
-    int token = s->temperature > 0 ? sample(s, k, work->values, n, index, work->ids) : argmax(work->values, n);
-    *logprob = (float) ((double) logits[token] - log_total);
-    return token;
+    return s->temperature > 0 ? sample(s, k, work->values, n, index, work->ids) : argmax(work->values, n);
 }

@@ -23,9 +23,8 @@ enum { REPEAT_WINDOW = 64 };
  * Chooses a token. work has room for n floats and n ids. recent are the last
  * n_recent tokens, for the penalty. draw numbers the tokens of a request:
  * together with the seed it decides the random number. allowed is a bit for
- * each token that may be chosen, at least one of them; NULL: all. *logprob is
- * the token's log-probability under the logits as given. Equal logits: the
- * lowest id wins.
+ * each token that may be chosen, at least one of them; NULL: all. Equal logits:
+ * the lowest id wins.
  */
 struct sampler_work {
     float *values;
@@ -33,7 +32,7 @@ struct sampler_work {
 };
 int32_t sampler_choose(const struct sampler *sampler, const struct kernels *kernels, const float *logits, int n,
                        const uint64_t *allowed, const int32_t *recent, int n_recent, uint64_t draw,
-                       struct sampler_work *work, float *logprob);
+                       struct sampler_work *work);
 
 /* log(sum(exp(logits))): a logit less this is a log-probability. values has room for n floats. */
 double sampler_log_total(const struct kernels *kernels, const float *logits, int n, float *values);

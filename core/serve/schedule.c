@@ -97,6 +97,8 @@ static void start(struct engine *e, struct request *r, int cached)
     r->n_computed = cached;
     r->state = REQUEST_RUNNING;
     if (r->turn == 0) {
+        /* Tokens that a constraint forces may be cached, too. */
+        cached = cached < r->n_prompt ? cached : r->n_prompt;
         r->turn = e->next_turn++;
         r->t_start = clock_seconds();
         r->n_cached = cached;
@@ -173,11 +175,14 @@ static bool grow(struct engine *e, int at, int n)
 
 static bool wants_logits(const struct request *r, int position)
 {
-    bool answers = r->n_tokens < r->n_limit, last = position == r->n_tokens - 1;
-    if (position < r->n_prompt)
-        return r->want_logits == DSR1_LOGITS_ALL ||
-               (last && (answers || r->want_logits != DSR1_LOGITS_NONE || r->score.n_texts > 0));
-    return (last && answers) || r->want_logprobs;
+    int next = position + 1;
+    if (position < r->n_prompt &&
+        (r->want_logits == DSR1_LOGITS_ALL ||
+         (next == r->n_prompt && (r->want_logits == DSR1_LOGITS_LAST || r->score.n_texts > 0))))
+        return true;
+    if (next < r->n_tokens)
+        return request_judges(r) && next >= r->n_told;
+    return r->n_tokens < r->n_limit;
 }
 
 /* Up to n known tokens of a request; fewer when the rows of logits run out. */
@@ -214,6 +219,7 @@ static void add_drafts(struct engine *e, int at, int most, int *n_logits)
     /* With the rows of those who are still to come. */
     int n_rows = s->n_rows + e->n_running - at - 1;
     draft_guess(&r->draft, &e->cost, r->tokens, r->n_tokens, r->n_limit, n_rows, most);
+    r->draft.n = obey_filter(&r->obey, r->draft.tokens, r->draft.n);
     if (r->draft.n == 0)
         return;
     /* A guess is not worth anybody's pages. */
@@ -240,12 +246,11 @@ static void plan_answers(struct engine *e, int *chunk, int *n_logits)
             *chunk -= share->n;
             continue;
         }
-        int n = r->n_tokens - r->n_computed;
-        n = n < *chunk + 1 ? n : *chunk + 1;
+        int pending = request_pending(r), n = pending < *chunk + 1 ? pending : *chunk + 1;
         if (!grow(e, i, r->n_computed + n))
             continue;
         add_rows(e, share, n, n_logits);
-        if (share->n == r->n_tokens - r->n_computed)
+        if (share->n == pending)
             add_drafts(e, i, *chunk - share->n + 1, n_logits);
         *chunk -= share->n - 1;
     }
@@ -255,7 +260,7 @@ static void plan_prompt(struct engine *e, struct share *share, int most, int *ch
 {
     struct request *r = share->request;
     /* A request that starts over has part of its answer to compute again, too. */
-    int pending = r->n_tokens - r->n_computed;
+    int pending = request_pending(r);
     most = most < *chunk ? most : *chunk;
     add_rows(e, share, pending < most ? pending : most, n_logits);
     *chunk -= share->n;
@@ -272,7 +277,7 @@ static struct share *shortest_prompt(struct engine *e)
             continue;
         if (best && best->request->priority > r->priority)
             break;
-        if (!best || r->n_tokens - r->n_computed < best->request->n_tokens - best->request->n_computed)
+        if (!best || request_pending(r) < request_pending(best->request))
             best = s;
     }
     return best;
@@ -293,7 +298,7 @@ static void plan_prompts(struct engine *e, int chunk, int *n_logits)
         if (!first)
             first = &e->running[i];
         else if (others < chunk)
-            others += r->n_tokens - r->n_computed;
+            others += request_pending(r);
     }
     if (!first || chunk <= 0)
         return;

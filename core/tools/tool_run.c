@@ -67,11 +67,30 @@ static dsr1_status read_prompt(const struct run *o, struct buffer *prompt, dsr1_
     return tool_read(o->file, prompt, err);
 }
 
+static bool is_constrained(const struct run *o)
+{
+    return o->choices || o->schema || o->regex || o->grammar;
+}
+
 /* An answer of a given form comes without reasoning in front, unless it is asked for. */
 static bool thinks(const struct run *o)
 {
-    bool constrained = o->choices || o->schema || o->regex || o->grammar;
-    return o->think || (!o->no_think && !constrained);
+    return o->think || (!o->no_think && !is_constrained(o));
+}
+
+/* Where a constraint shall begin behind the reasoning, the reasoning must have begun. */
+static dsr1_status open_reasoning(struct run *o, const dsr1_model *model, struct int_list *tokens, dsr1_error *err)
+{
+    static const char opening[] = "<think>\n";
+    int32_t ids[8];
+    ptrdiff_t n = dsr1_tokenize(model, opening, sizeof opening - 1, DSR1_PARSE_SPECIAL, ids, 8);
+    int32_t *more = n > 0 && n <= 8 ? memory_resize(tokens->items, tokens->n + (size_t) n, sizeof *more) : NULL;
+    if (!more)
+        return error_nomem(err, "the prompt");
+    memcpy(more + tokens->n, ids, (size_t) n * sizeof *ids);
+    *tokens = (struct int_list){more, tokens->n + (size_t) n};
+    o->reasoning_open = true;
+    return DSR1_OK;
 }
 
 static dsr1_status chat_tokens(struct run *o, const dsr1_model *model, const dsr1_model_info *info,
@@ -94,7 +113,9 @@ static dsr1_status chat_tokens(struct run *o, const dsr1_model *model, const dsr
     if (!tokens->items)
         return error_nomem(err, "the prompt");
     n = dsr1_chat_tokens(model, messages, n_messages, flags, tokens->items, tokens->n, err);
-    return n < 0 ? error_set(err, (dsr1_status) n, "cannot render the conversation") : DSR1_OK;
+    if (n < 0)
+        return error_set(err, (dsr1_status) n, "cannot render the conversation");
+    return o->think && is_constrained(o) && !o->reasoning_open ? open_reasoning(o, model, tokens, err) : DSR1_OK;
 }
 
 static dsr1_status make_prompt(struct run *o, const dsr1_model *model, const dsr1_model_info *info,

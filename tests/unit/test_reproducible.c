@@ -53,6 +53,22 @@ static void score_instead(struct wish *w, unsigned *seed)
     r->continuations = w->continuations;
 }
 
+/* Some answers must be something, some begin with the prompt's last token, chosen anew. */
+static void constrain(struct wish *w, int i, unsigned *seed)
+{
+    static const char *const choices[] = {"one of these", "one of those", "none"};
+    static const char *const regex[] = {"(a|b|[0-9]{2,4}), and so on: (x, y, z; ){2,6}[a-z]*"};
+    static const char *const grammar[] = {"root ::= \"the list: \" item (\", \" item)* \".\"\nitem ::= [a-f]+ | [0-9] root"};
+    static const dsr1_constraint kinds[] = {{DSR1_CONSTRAINT_CHOICES, choices, 3}, {DSR1_CONSTRAINT_JSON, NULL, 0},
+                                            {DSR1_CONSTRAINT_REGEX, regex, 1}, {DSR1_CONSTRAINT_GBNF, grammar, 1},
+                                            {DSR1_CONSTRAINT_NONE, NULL, 0}};
+    dsr1_request *r = &w->request;
+    r->constraint = kinds[i / 4 % 5];
+    r->heal = r->constraint.kind == DSR1_CONSTRAINT_NONE || at_random(seed, 2) == 0;
+    r->want_logprobs = at_random(seed, 2) == 0;
+    r->temperature = 1.5f;
+}
+
 static void make_wish(struct wish *w, int i, unsigned *seed)
 {
     int n = 5 + at_random(seed, MAX_PROMPT - 10);
@@ -60,7 +76,9 @@ static void make_wish(struct wish *w, int i, unsigned *seed)
     w->request = (dsr1_request){.tokens = w->tokens, .n_tokens = (size_t) n, .max_tokens = 1 + at_random(seed, 60),
                                 .seed = (uint64_t) i, .temperature = i % 2 ? 0.9f : 0, .top_p = i % 3 ? 0 : 0.9f,
                                 .repeat_penalty = i % 5 ? 0 : 1.2f, .ignore_end = true, .on_event = note};
-    if (i % 6 == 4)
+    if (i % 4 == 2)
+        constrain(w, i, seed);
+    if (i % 6 == 5)
         score_instead(w, seed);
     if (i % 8 == 7) {
         w->request.max_tokens = 0;
@@ -90,14 +108,14 @@ static void disturb(dsr1_engine *engine, unsigned *seed)
     dsr1_engine_step(engine, NULL);
 }
 
-static uint64_t n_preempted, n_drafted, n_accepted, n_cached;
+static uint64_t n_preempted, n_drafted, n_accepted, n_cached, n_forced;
 
 static void run_schedule(struct wish *wishes, const struct answer *alone, unsigned *seed)
 {
     static struct answer mixed[REQUESTS];
     /* Room for everybody, or for one request at a time. */
     dsr1_engine *engine = open_engine((dsr1_engine_options){
-        .n_threads = 1 + at_random(seed, 3), .chunk_size = 1 + at_random(seed, 100), .max_batch = 1 + at_random(seed, 16),
+        .n_threads = 1 + at_random(seed, 4), .chunk_size = 1 + at_random(seed, 100), .max_batch = 1 + at_random(seed, 16),
         .kv_cache_size = at_random(seed, 2) ? 1 : 0});
     static const int strides[] = {1, 5, 7, 11};     /* prime to REQUESTS */
     int stride = strides[at_random(seed, 4)], start = at_random(seed, REQUESTS);
@@ -122,6 +140,7 @@ static void run_schedule(struct wish *wishes, const struct answer *alone, unsign
     n_drafted += stats.n_drafted;
     n_accepted += stats.n_accepted;
     n_cached += stats.cached_tokens;
+    n_forced += stats.n_forced;
     dsr1_engine_close(engine);
 }
 
@@ -130,17 +149,17 @@ static void run_schedules(const char *path, int n, unsigned seed)
     static struct wish wishes[REQUESTS];
     static struct answer alone[REQUESTS];
     assert_int_equal(dsr1_model_open(path, &model, NULL), DSR1_OK);
-    n_preempted = n_drafted = n_accepted = n_cached = 0;
+    n_preempted = n_drafted = n_accepted = n_cached = n_forced = 0;
     for (int i = 0; i < REQUESTS; i++) {
         make_wish(&wishes[i], i, &seed);
         answer_alone(&wishes[i], &alone[i]);
     }
     for (int i = 0; i < n / SHARE; i++)
         run_schedule(wishes, alone, &seed);
-    printf("# %llu made way, %llu of %llu guessed tokens were right, %llu cached\n", (unsigned long long) n_preempted,
-           (unsigned long long) n_accepted, (unsigned long long) n_drafted, (unsigned long long) n_cached);
+    printf("# %llu made way, %llu of %llu guessed tokens were right, %llu cached, %llu forced\n", (unsigned long long) n_preempted,
+           (unsigned long long) n_accepted, (unsigned long long) n_drafted, (unsigned long long) n_cached, (unsigned long long) n_forced);
     /* The mixes were worth it: all of this happened. */
-    assert_true(n_preempted > 0 && n_drafted > 0 && n_cached > 0);
+    assert_true(n_preempted > 0 && n_drafted > 0 && n_cached > 0 && n_forced > 0);
     dsr1_model_close(model);
 }
 

@@ -16,33 +16,19 @@
 enum { N = 6 };
 static const float plain[N] = {1.0f, 3.0f, 2.0f, 3.0f, -1.0f, 0.0f};
 
-static int32_t choose(const struct sampler *s, const float *from, const int32_t *recent, int n_recent, uint64_t draw,
-                      float *logprob)
+static int32_t choose(const struct sampler *s, const float *from, const int32_t *recent, int n_recent, uint64_t draw)
 {
-    float values[N], unused;
+    float values[N];
     int ids[N];
     struct sampler_work work = {values, ids};
-    return sampler_choose(s, kernels_for(CPU_SCALAR), from, N, NULL, recent, n_recent, draw, &work,
-                          logprob ? logprob : &unused);
+    return sampler_choose(s, kernels_for(CPU_SCALAR), from, N, NULL, recent, n_recent, draw, &work);
 }
 
 static void greedy_takes_the_largest_and_the_lowest_id_among_equals(void **state)
 {
     (void) state;
     struct sampler s = {0};
-    assert_int_equal(choose(&s, plain, NULL, 0, 0, NULL), 1);
-}
-
-static void logprob_is_of_the_models_own_distribution(void **state)
-{
-    (void) state;
-    struct sampler s = {.temperature = 0.3f, .top_k = 1, .repeat_penalty = 1.0f};
-    float logprob;
-    double total = 0;
-    for (int i = 0; i < N; i++)
-        total += exp((double) plain[i]);
-    assert_int_equal(choose(&s, plain, NULL, 0, 5, &logprob), 1);
-    assert_true(fabs(logprob - log(exp(3.0) / total)) < 1e-5);
+    assert_int_equal(choose(&s, plain, NULL, 0, 0), 1);
 }
 
 static void the_penalty_lowers_recent_tokens_of_either_sign_once(void **state)
@@ -50,10 +36,10 @@ static void the_penalty_lowers_recent_tokens_of_either_sign_once(void **state)
     (void) state;
     struct sampler s = {.repeat_penalty = 2.0f};
     int32_t recent[] = {1, 3, 1, 1};
-    assert_int_equal(choose(&s, plain, recent, 4, 0, NULL), 2);
+    assert_int_equal(choose(&s, plain, recent, 4, 0), 2);
     const float negative[N] = {-1.0f, -1.5f, -4, -4, -4, -4};
     int32_t first[] = {0};
-    assert_int_equal(choose(&s, negative, first, 1, 0, NULL), 1);
+    assert_int_equal(choose(&s, negative, first, 1, 0), 1);
 }
 
 static void a_draw_depends_on_seed_and_index_alone(void **state)
@@ -62,8 +48,8 @@ static void a_draw_depends_on_seed_and_index_alone(void **state)
     struct sampler a = {.temperature = 1.0f, .seed = 7}, b = {.temperature = 1.0f, .seed = 8};
     int differs = 0;
     for (uint64_t i = 0; i < 200; i++) {
-        assert_int_equal(choose(&a, plain, NULL, 0, i, NULL), choose(&a, plain, NULL, 0, i, NULL));
-        differs += choose(&a, plain, NULL, 0, i, NULL) != choose(&b, plain, NULL, 0, i, NULL);
+        assert_int_equal(choose(&a, plain, NULL, 0, i), choose(&a, plain, NULL, 0, i));
+        differs += choose(&a, plain, NULL, 0, i) != choose(&b, plain, NULL, 0, i);
     }
     assert_true(differs > 20);
 }
@@ -74,28 +60,26 @@ static void expect_frequencies(const struct sampler *s, const double *p)
     enum { DRAWS = 20000 };
     int count[N] = {0};
     for (uint64_t i = 0; i < DRAWS; i++)
-        count[choose(s, plain, NULL, 0, i, NULL)]++;
+        count[choose(s, plain, NULL, 0, i)]++;
     for (int i = 0; i < N; i++) {
         double sigma = sqrt(DRAWS * p[i] * (1 - p[i]));
         assert_true(fabs(count[i] - DRAWS * p[i]) <= 5 * sigma);
     }
 }
 
-/* 0 and 4 only: greedy takes the better one, and draws fall on no other; the log-probability is the model's. */
+/* 0 and 4 only: greedy takes the better one, and draws fall on no other. */
 static void what_is_not_allowed_is_never_chosen(void **state)
 {
     (void) state;
     struct sampler greedy = {0}, warm = {.temperature = 2.0f, .seed = 3};
     const uint64_t allowed = 1 << 0 | 1 << 4;
-    float values[N], logprob, free_logprob;
+    float values[N];
     int ids[N], seen[N] = {0};
     struct sampler_work work = {values, ids};
     const struct kernels *k = kernels_for(CPU_SCALAR);
-    assert_int_equal(sampler_choose(&greedy, k, plain, N, &allowed, NULL, 0, 0, &work, &logprob), 0);
-    choose(&greedy, plain, NULL, 0, 0, &free_logprob);
-    assert_true(fabsf(logprob - (free_logprob - 2.0f)) < 1e-5f);
+    assert_int_equal(sampler_choose(&greedy, k, plain, N, &allowed, NULL, 0, 0, &work), 0);
     for (uint64_t i = 0; i < 200; i++)
-        seen[sampler_choose(&warm, k, plain, N, &allowed, NULL, 0, i, &work, &logprob)]++;
+        seen[sampler_choose(&warm, k, plain, N, &allowed, NULL, 0, i, &work)]++;
     assert_int_equal(seen[0] + seen[4], 200);
     assert_true(seen[0] > seen[4] && seen[4] > 0);
 }
@@ -162,7 +146,7 @@ static void a_masked_token_is_never_chosen(void **state)
     masked[1] = masked[3] = -INFINITY;
     struct sampler s = {.temperature = 5.0f, .seed = 5};
     for (uint64_t i = 0; i < 2000; i++) {
-        int32_t token = choose(&s, masked, NULL, 0, i, NULL);
+        int32_t token = choose(&s, masked, NULL, 0, i);
         assert_true(token != 1 && token != 3);
     }
 }
@@ -171,7 +155,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_the_largest_and_the_lowest_id_among_equals),
-        cmocka_unit_test(logprob_is_of_the_models_own_distribution),
         cmocka_unit_test(the_penalty_lowers_recent_tokens_of_either_sign_once),
         cmocka_unit_test(a_draw_depends_on_seed_and_index_alone),
         cmocka_unit_test(what_is_not_allowed_is_never_chosen),
