@@ -3,7 +3,7 @@
 #
 #     make fuzz FUZZ_SECONDS=600
 #     make fuzz FUZZ=wire
-#     make fuzz-keep FUZZ=wire    keep the fewest inputs that reach what the corpus reaches
+#     make fuzz-keep FUZZ=wire    keep inputs of all sizes out of the fewest that reach what was reached
 #
 # Each begins with the inputs kept in tests/fuzz/corpus, which `make corpus` replays
 # without a fuzzer, in the build of check-asan.
@@ -11,6 +11,7 @@
 FUZZ_SECONDS ?= 30
 FUZZ_ALL     := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ         ?= $(FUZZ_ALL)
+FUZZ_KEPT    := $(patsubst tests/fuzz/corpus/%/.,%,$(wildcard tests/fuzz/corpus/*/.))
 FUZZ_B       ?= build-fuzz
 FUZZ_SAN     := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
 # No input is larger than a few dozen KiB: none may want more memory than this, or more than seconds.
@@ -29,7 +30,7 @@ $(B)/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -ljansson
 
 fuzz-built: $(FUZZ:%=$(B)/fuzz/fuzz_%)
-replay-built: $(FUZZ:%=$(B)/fuzz/replay_%)
+replay-built: $(FUZZ_KEPT:%=$(B)/fuzz/replay_%)
 
 fuzz: setup ## every parser against libFuzzer, FUZZ_SECONDS each
 	@$(MAKE) --no-print-directory -j2 B=$(FUZZ_B) CC=clang OPT=-O1 SAN="$(FUZZ_SAN)" fuzz-built
@@ -47,17 +48,18 @@ fuzz-keep: ## minimise what fuzz found into tests/fuzz/corpus
 	    $(FUZZ_B)/fuzz/fuzz_$$name $(FUZZ_FLAGS) -merge=1 -max_len=$(FUZZ_KEEP_MAX) $(FUZZ_B)/kept/$$name \
 	        tests/fuzz/corpus/$$name $(FUZZ_B)/corpus/$$name >/dev/null 2>&1 || exit 1; \
 	    rm -f tests/fuzz/corpus/$$name/*; \
-	    ls -Sr $(FUZZ_B)/kept/$$name | head -$(FUZZ_KEEP) | sed "s|^|$(FUZZ_B)/kept/$$name/|" | \
+	    ls -Sr $(FUZZ_B)/kept/$$name | awk -v n=$$(ls $(FUZZ_B)/kept/$$name | wc -l) -v keep=$(FUZZ_KEEP) \
+	        'int(NR * keep / n) > int((NR - 1) * keep / n)' | sed "s|^|$(FUZZ_B)/kept/$$name/|" | \
 	        xargs -r cp -t tests/fuzz/corpus/$$name; \
 	    du -sbh tests/fuzz/corpus/$$name; \
 	done
-FUZZ_KEEP     ?= 300
-FUZZ_KEEP_MAX ?= 4096
+FUZZ_KEEP     ?= 100
+FUZZ_KEEP_MAX ?= 2048
 
 corpus: ## replay the kept fuzz inputs under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory -j2 B=build-asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" \
 	    replay-built
-	@failed=0; for name in $(FUZZ); do \
+	@failed=0; for name in $(FUZZ_KEPT); do \
 	    if build-asan/fuzz/replay_$$name tests/fuzz/corpus/$$name; then \
 	        echo "ok - fuzz_$$name takes every input of its corpus"; \
 	    else \
