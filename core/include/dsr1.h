@@ -342,7 +342,7 @@ typedef struct dsr1_request {
     bool special;              /* write the text of control tokens too */
     bool separate_reasoning;   /* what stands within <think></think> goes to event->reasoning */
     bool reasoning_open;       /* the prompt ended in <think> */
-    bool no_draft;             /* never guess tokens ahead; the answer is the same, only the speed differs */
+    bool no_draft;             /* never guess tokens ahead, by look-up or by the model's own block; only the speed differs */
     bool want_logprobs;        /* of every token; else those that a constraint forces have a logprob of NAN */
     int n_top;                 /* also the most likely tokens at each place, at most DSR1_TOP_MAX */
     dsr1_logits_mode want_logits;

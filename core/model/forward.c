@@ -5,6 +5,8 @@
  */
 #include "model/step.h"
 
+#include <string.h>
+
 /* Rows of one sequence, cut into tiles that attend together. */
 static void make_tiles(struct step *s)
 {
@@ -36,7 +38,7 @@ static void embed(struct worker *w)
 }
 
 /* The last norm for the rows that want logits or the state itself: most of a prompt does not. */
-static int gather_logits(struct worker *w, const float *y)
+static int gather_logits(struct worker *w, const float *y, const float *norm)
 {
     struct step *s = w->step;
     const struct kernels *k = s->kernels;
@@ -47,15 +49,15 @@ static int gather_logits(struct worker *w, const float *y)
         for (int r = first; r < last; r++) {
             int to = s->rows[r].logits;
             float *hidden = s->rows[r].hidden;
-            if (to < 0 && !hidden)
+            if (to < 0 && !hidden && !s->keeps)
                 continue;
             float *x = s->x + (size_t) r * (size_t) d;
             k->add_scaled(x, s->model->shape.residual_scale, y + (size_t) r * (size_t) d, d);
             if (hidden)
-                k->rms_norm(x, s->model->weights.output_norm, d, s->model->shape.norm_eps, hidden);
+                k->rms_norm(x, norm, d, s->model->shape.norm_eps, hidden);
             if (to < 0)
                 continue;
-            k->rms_norm(x, s->model->weights.output_norm, d, s->model->shape.norm_eps, act_row(&s->logits_in, to));
+            k->rms_norm(x, norm, d, s->model->shape.norm_eps, act_row(&s->logits_in, to));
             if (s->logits_in.record)
                 k->quantize_row(act_row(&s->logits_in, to), d, s->logits_in.q + (size_t) to * s->logits_in.record);
         }
@@ -63,10 +65,9 @@ static int gather_logits(struct worker *w, const float *y)
     return n;
 }
 
-static void output_logits(struct worker *w, int n)
+static void output_logits(struct worker *w, int n, const struct weight *o)
 {
     struct step *s = w->step;
-    const struct weight *o = &s->model->weights.output;
     const struct model_shape *m = &s->model->shape;
     struct product p = {o, 0, act_input(&s->logits_in, o, 0), n, s->logits, (size_t) m->n_vocab};
     if (n > 0)
@@ -78,42 +79,103 @@ static void output_logits(struct worker *w, int n)
             s->logits[(size_t) first * (size_t) m->n_vocab + (size_t) i] /= m->logit_scale;
 }
 
+static void one_layer(struct worker *w, int i, const float *y)
+{
+    struct step *s = w->step;
+    const struct layer *l = &s->model->weights.layers[i];
+    w->layer = i;
+    worker_add_norm(w, y, NULL, l->attn_norm);
+    worker_sync(w);
+    if (s->model->shape.attention == ATTENTION_GQA)
+        attention_gqa(w, i);
+    else
+        attention_mla(w, i);
+    worker_add_norm(w, s->y, l->o_bias, l->ffn_norm);
+    worker_sync(w);
+    if (l->router.n_mats > 0)
+        ffn_moe(w, i);
+    else
+        ffn_dense(w, i);
+}
+
 static void forward(void *context, int thread, int n_threads)
 {
     struct step *s = context;
     struct worker *w = &s->workers[thread];
-    const struct model_shape *m = &s->model->shape;
     w->phase = 0;
     w->n_threads = n_threads;
     embed(w);
-    for (int i = 0; i < m->n_layers; i++) {
-        const struct layer *l = &s->model->weights.layers[i];
-        w->layer = i;
-        worker_add_norm(w, i > 0 ? s->y : NULL, NULL, l->attn_norm);
-        worker_sync(w);
-        if (m->attention == ATTENTION_GQA)
-            attention_gqa(w, i);
-        else
-            attention_mla(w, i);
-        worker_add_norm(w, s->y, l->o_bias, l->ffn_norm);
-        worker_sync(w);
-        if (l->router.n_mats > 0)
-            ffn_moe(w, i);
-        else
-            ffn_dense(w, i);
-    }
-    output_logits(w, gather_logits(w, s->y));
+    for (int i = 0; i < s->model->shape.n_layers; i++)
+        one_layer(w, i, i > 0 ? s->y : NULL);
+    output_logits(w, gather_logits(w, s->y, s->model->weights.output_norm), &s->model->weights.output);
     arena_reset(&w->scratch);
+}
+
+static void run(struct step *s, void (*work)(void *, int, int))
+{
+    make_tiles(s);
+    lora_plan(s);
+    for (int i = 0; i < 3; i++)
+        atomic_store(&s->counters[i], 0);
+    if (s->alone)
+        work(s, 0, 1);
+    else
+        thread_pool_run(s->pool, work, s);
 }
 
 void step_run(struct step *step)
 {
-    make_tiles(step);
-    lora_plan(step);
-    for (int i = 0; i < 3; i++)
-        atomic_store(&step->counters[i], 0);
-    if (step->alone)
-        forward(step, 0, 1);
+    run(step, forward);
+}
+
+/* ------------------------------------------------------------------ */
+/* One token further                                                   */
+/* ------------------------------------------------------------------ */
+
+/* (norm(embedding) | norm(state before)): DeepSeek-V3, section 2.2, in the order of the published weights. */
+static void join_row(struct worker *w, int r)
+{
+    struct step *s = w->step;
+    const struct kernels *k = s->kernels;
+    const struct nextn_weights *n = &s->model->weights.nextn;
+    const struct weight *e = &n->token_embd;
+    int d = s->model->shape.n_embd;
+    float *in = act_row(&s->nextn_in, r), eps = s->model->shape.norm_eps;
+    dequantize_row(e->type, e->data + (size_t) s->rows[r].token * e->row_size, d, in);
+    k->rms_norm(in, n->embd_norm, d, eps, in);
+    if (s->rows[r].before)
+        k->rms_norm(s->rows[r].before, n->hidden_norm, d, eps, in + d);
     else
-        thread_pool_run(step->pool, forward, step);
+        memset(in + d, 0, (size_t) d * sizeof *in);
+    if (s->nextn_in.record)
+        k->quantize_row(in, 2 * d, s->nextn_in.q + (size_t) r * s->nextn_in.record);
+    rope_angles(&s->model->rope, s->rows[r].position, s->cos_sin + (size_t) r * (size_t) s->model->shape.rope.n_rot);
+}
+
+static void forward_nextn(void *context, int thread, int n_threads)
+{
+    struct step *s = context;
+    struct worker *w = &s->workers[thread];
+    const struct weights *all = &s->model->weights;
+    const struct weight *project = &all->nextn.project;
+    int first, last;
+    w->phase = 0;
+    w->n_threads = n_threads;
+    while (worker_take(w, s->n_rows, worker_grain(w, s->n_rows, 16), &first, &last))
+        for (int r = first; r < last; r++)
+            join_row(w, r);
+    worker_sync(w);
+    struct product in = {project, 0, act_input(&s->nextn_in, project, 0), s->n_rows, s->x,
+                         (size_t) s->model->shape.n_embd};
+    worker_products(w, &in, 1);
+    worker_sync(w);
+    one_layer(w, s->model->shape.n_layers, NULL);
+    output_logits(w, gather_logits(w, s->y, all->nextn.head_norm),
+                  all->nextn.output.n_mats > 0 ? &all->nextn.output : &all->output);
+    arena_reset(&w->scratch);
+}
+
+void step_run_nextn(struct step *step)
+{
+    run(step, forward_nextn);
 }

@@ -64,6 +64,6 @@ void model_close(struct model *model)
 struct kv_shape model_kv_shape(const struct model *model, enum kv_type type)
 {
     const struct model_shape *s = &model->shape;
-    return (struct kv_shape){.type = type, .n_layers = s->n_layers, .n_heads = s->n_kv_heads, .n_k = s->n_k,
+    return (struct kv_shape){.type = type, .n_layers = s->n_layers + s->has_nextn, .n_heads = s->n_kv_heads, .n_k = s->n_k,
                              .n_v = s->n_v, .latent = s->attention == ATTENTION_MLA};
 }

@@ -400,6 +400,7 @@ static void read_sizes(struct reader *r, const struct traits *t, struct model_sh
     r->n_blocks = n_blocks;
     read_count(r, "nextn_predict_layers", &n_nextn, 0, n_blocks > 0 ? n_blocks - 1 : 0);
     s->n_layers = n_blocks - n_nextn;
+    s->has_nextn = n_nextn > 0;
     require_count(r, "attention.head_count", &s->n_heads, 1, MAX_HEADS);
     s->n_kv_heads = s->n_heads;
     read_count(r, "attention.head_count_kv", &s->n_kv_heads, 1, MAX_HEADS);

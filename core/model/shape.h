@@ -46,6 +46,7 @@ struct router_shape {
 struct model_shape {
     const char *architecture;       /* static string */
     int n_layers, n_embd, n_vocab, n_context;
+    bool has_nextn;         /* block n_layers guesses one token further (DeepSeek-V3, section 2.2) */
     float norm_eps;
 
     enum attention_kind attention;

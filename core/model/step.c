@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-    MAX_BLOCKS = 64,
+    MAX_BLOCKS = 96,
     TILE_QUERIES = 64,      /* queries of one attention item: enough to pay for unpacking a page */
     PRODUCT_PANELS = 16     /* panels per take at most: 256 rows */
 };
@@ -157,6 +157,8 @@ static void take_all(struct step *s, bool *failed)
     if (m->n_experts > 0)
         take_moe(s, rows, failed);
     take_lora(s, rows, failed);
+    if (m->has_nextn)
+        take_act(s, &s->nextn_in, rows, 2 * m->n_embd, failed);
     take_act(s, &s->logits_in, s->max_logits, m->n_embd, failed);
     s->logits = take(s, (size_t) s->max_logits * (size_t) m->n_vocab, sizeof(float), failed);
     s->workers = take(s, (size_t) n_threads, sizeof *s->workers, failed);

@@ -31,6 +31,7 @@ struct step_row {
     float *hidden;          /* n_embd floats for the state behind the last norm, or NULL */
     const struct lora *lora;    /* adapter, or NULL */
     uint16_t *experts;      /* n_layers x n_used ids to fill with what routers chose, or NULL */
+    const float *before;    /* step_run_nextn: the residual stream of the row before this one, or NULL */
 };
 
 /* Rows of one sequence that attend together. */
@@ -91,6 +92,7 @@ struct step {
     int tile_rows;          /* at most so many rows share a tile */
     int tile_heads;         /* and so many heads of a group */
 
+    bool keeps;             /* x shall hold every row's last state afterwards, for step_run_nextn */
     float *x;               /* rows x d: the residual stream */
     float *y;               /* rows x d: what a layer adds to it */
     float *cos_sin;         /* rows x n_rot */
@@ -106,6 +108,7 @@ struct step {
     struct act hidden;      /* rows x n_ff: dense layers */
     struct moe_buffers moe;
     struct lora_buffers lora;
+    struct act nextn_in;    /* rows x 2d */
     struct act logits_in;   /* max_logits x d */
     float *logits;          /* max_logits x n_vocab */
     float **pointers;       /* scratch for output row pointers, see worker_outputs */
@@ -133,6 +136,13 @@ void step_close(struct step *step);
 
 /* Runs step->rows[0 .. n_rows-1]. Cannot fail. */
 void step_run(struct step *step);
+
+/*
+ * Runs the multi-token-prediction block on rows[0 .. n_rows-1], where the model has one: of a token and the state
+ * that predicted it, logits of the token behind. `before` points into x, as a step that keeps it left it; x is lost.
+ * The block has a layer of the cache for itself, in which a row writes its position.
+ */
+void step_run_nextn(struct step *step);
 
 /* ---- inside a step ---- */
 

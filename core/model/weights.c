@@ -274,6 +274,27 @@ static void bind_layer(struct binder *b, struct layer *l)
         l->shared_gate = vector(b, "ffn_gate_inp_shexp.weight", s->n_embd);
 }
 
+/* The converter may leave the block's tensors out though the key counts it: then there is none. */
+static bool has_nextn(const struct gguf *gguf, const struct model_shape *s)
+{
+    char name[64];
+    snprintf(name, sizeof name, "blk.%d.nextn.eh_proj.weight", s->n_layers);
+    return s->has_nextn && gguf_find_tensor(gguf, name) != NULL;
+}
+
+static void bind_nextn(struct binder *b, struct weights *w)
+{
+    const struct model_shape *s = b->shape;
+    struct nextn_weights *n = &w->nextn;
+    n->embd_norm = vector(b, "nextn.enorm.weight", s->n_embd);
+    n->hidden_norm = vector(b, "nextn.hnorm.weight", s->n_embd);
+    n->head_norm = vector(b, "nextn.shared_head_norm.weight", s->n_embd);
+    matrix(b, "nextn.eh_proj.weight", 2 * s->n_embd, s->n_embd, 1, &n->project);
+    if (!matrix_optional(b, "nextn.embed_tokens.weight", s->n_embd, s->n_vocab, 1, &n->token_embd))
+        n->token_embd = w->token_embd;
+    matrix_optional(b, "nextn.shared_head_head.weight", s->n_embd, s->n_vocab, 1, &n->output);
+}
+
 static void bind_outer(struct binder *b, struct model_shape *shape, struct weights *w)
 {
     char full[96];
@@ -308,7 +329,7 @@ static int compare_pointers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Tensors of multi-token-prediction blocks lie beyond the layers that run. */
+/* Tensors of further multi-token-prediction blocks lie beyond the layers that run. */
 static bool beyond_layers(const char *name, int n_layers)
 {
     int layer;
@@ -321,7 +342,7 @@ static void refuse_leftovers(struct binder *b)
     for (size_t i = 0; i < gguf_n_tensors(b->gguf) && b->status == DSR1_OK; i++) {
         const struct gguf_tensor *t = gguf_tensor_at(b->gguf, i);
         if (!bsearch(&t, b->bound, b->n_bound, sizeof *b->bound, compare_pointers) &&
-            !beyond_layers(t->name, b->shape->n_layers))
+            !beyond_layers(t->name, b->shape->n_layers + b->shape->has_nextn))
             b->status = error_set(b->err, DSR1_ERR_UNSUPPORTED, "tensor %s has no place in a %s model", t->name,
                                   b->shape->architecture);
     }
@@ -344,20 +365,25 @@ static void count_sizes(const struct gguf *gguf, struct weights *w)
 dsr1_status weights_open(const struct gguf *gguf, struct model_shape *shape, struct weights *weights, dsr1_error *err)
 {
     *weights = (struct weights){0};
+    bool nextn = has_nextn(gguf, shape);
+    size_t n_layers = (size_t) shape->n_layers + nextn;
     /* Each lookup binds at most one tensor, and no layer asks for more than 40. */
     struct binder b = {.gguf = gguf, .shape = shape, .layer = -1, .err = err};
-    b.bound = memory_array((size_t) shape->n_layers * 40 + 8, sizeof *b.bound);
-    weights->layers = memory_array((size_t) shape->n_layers, sizeof *weights->layers);
-    weights->split = b.split = memory_array((size_t) shape->n_layers, sizeof *weights->split);
-    weights->n_layers = shape->n_layers;
+    b.bound = memory_array(n_layers * 40 + 16, sizeof *b.bound);
+    weights->layers = memory_array(n_layers, sizeof *weights->layers);
+    weights->split = b.split = memory_array(n_layers, sizeof *weights->split);
+    weights->n_layers = (int) n_layers;
+    shape->has_nextn = nextn;
     if (!b.bound || !weights->layers || !weights->split)
         b.status = error_nomem(err, "the table of tensors");
     if (b.status == DSR1_OK)
         bind_outer(&b, shape, weights);
-    for (int i = 0; i < shape->n_layers && b.status == DSR1_OK; i++) {
+    for (int i = 0; i < weights->n_layers && b.status == DSR1_OK; i++) {
         b.layer = i;
         bind_layer(&b, &weights->layers[i]);
     }
+    if (nextn)
+        bind_nextn(&b, weights);
     if (b.status == DSR1_OK)
         refuse_leftovers(&b);
     if (b.status == DSR1_OK)
@@ -391,6 +417,9 @@ void weights_close(struct weights *w)
     }
     free(w->split);
     free(w->layers);
+    free(w->nextn.embd_norm);
+    free(w->nextn.hidden_norm);
+    free(w->nextn.head_norm);
     free(w->output_norm);
     free(w->rope_factors);
     memory_unmap(w->panels, w->panels_size);
@@ -422,6 +451,10 @@ void weights_each(struct weights *w, void (*fn)(struct weight *weight, void *use
         each_ffn(&l->shared, fn, user);
     }
     fn(&w->output, user);
+    if (w->nextn.project.n_mats > 0)
+        fn(&w->nextn.project, user);
+    if (w->nextn.output.n_mats > 0)
+        fn(&w->nextn.output, user);
 }
 
 static size_t packed_size(const struct weight *w)

@@ -40,12 +40,20 @@ struct layer {
     float *router_bias, *select_bias;
 };
 
+/* What a multi-token-prediction block has beside a layer's tensors. */
+struct nextn_weights {
+    float *embd_norm, *hidden_norm, *head_norm;
+    struct weight project;                      /* 2 n_embd -> n_embd */
+    struct weight token_embd, output;           /* its own, or the model's */
+};
+
 struct weights {
     struct weight token_embd, output;           /* output may be the same tensor */
     float *output_norm;
     float *rope_factors;                        /* n_rot / 2, or NULL */
     struct layer *layers;
-    int n_layers;
+    int n_layers;                               /* with the block of nextn, which is the last */
+    struct nextn_weights nextn;                 /* project.n_mats = 0: none */
     void **split;                               /* per layer: gate and up, where the file holds them as one; or NULL */
     uint8_t *panels;                            /* all packed copies, or NULL */
     size_t panels_size;

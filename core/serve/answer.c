@@ -279,7 +279,10 @@ static void take_drafts(struct engine *e, struct request *r, const struct step_r
         send_experts(r, &rows[i]);
         take_answer(e, r, &rows[i]);
     }
-    draft_learn(&r->draft, right);
+    if (!r->guessed)
+        draft_learn(&r->draft, right);
+    else if (n > 0)
+        guess_learn(&r->guess, right > 0);
     e->n_accepted += right;
 }
 

@@ -79,10 +79,13 @@ static dsr1_status allocate_work(struct engine *e, dsr1_error *err)
     e->hidden = memory_array(rows, (size_t) e->model->shape.n_embd * sizeof *e->hidden);
     int n_used = e->options.n_experts_used > 0 ? e->options.n_experts_used : e->model->shape.n_used;
     e->experts = memory_array(rows, (size_t) e->model->shape.n_layers * (size_t) n_used * sizeof *e->experts);
+    bool nextn = e->model->shape.has_nextn;
+    e->nextn_rows = nextn ? memory_array(rows, sizeof *e->nextn_rows) : NULL;
     for (e->n_by_id = 64; e->n_by_id < (size_t) e->options.max_queue && e->n_by_id < 1 << 16;)
         e->n_by_id *= 2;
     e->by_id = memory_array(e->n_by_id, sizeof *e->by_id);
-    if (!e->work.values || !e->work.ids || !e->running || !e->hidden || !e->experts || !e->by_id)
+    if (!e->work.values || !e->work.ids || !e->running || !e->hidden || !e->experts || !e->by_id ||
+        (nextn && !e->nextn_rows))
         return error_nomem(err, "an engine");
     return DSR1_OK;
 }
@@ -169,6 +172,7 @@ void engine_close(struct engine *e)
     free(e->work.values);
     free(e->work.ids);
     free(e->hidden);
+    free(e->nextn_rows);
     free(e->experts);
     free(e->running);
     free(e->by_id);
@@ -339,9 +343,9 @@ static void retire_queued(struct engine *e, struct request *over)
     }
 }
 
-static void count_step(struct engine *e, int n_prompt, double seconds)
+static void count_step(struct engine *e, int n_rows, int n_prompt, double seconds)
 {
-    int n_rows = e->step.n_rows, n_draft = 0;
+    int n_draft = 0;
     pthread_mutex_lock(&e->lock);
     for (int i = 0; i < e->n_running; i++) {
         e->running[i].request->lane->served += e->running[i].n;
@@ -365,14 +369,20 @@ static void compute(struct engine *e, int n_prompt)
 {
     double start = clock_seconds();
     e->step.alone = e->options.n_threads > 1 && pace_alone(&e->pace, e->step.n_rows);
+    int n_rows = e->step.n_rows;
+    e->step.keeps = e->nextn_rows != NULL;
     step_run(&e->step);
     double seconds = clock_seconds() - start;
-    pace_learn(&e->pace, e->step.n_rows, e->step.alone, seconds);
+    pace_learn(&e->pace, n_rows, e->step.alone, seconds);
     e->n_written = e->n_accepted = e->n_forced = 0;
     for (int i = 0; i < e->n_running; i++)
         if (e->running[i].n > 0)
             answer_take(e, &e->running[i]);
-    count_step(e, n_prompt, seconds);
+    if (e->nextn_rows) {
+        guess_run(e);
+        seconds = clock_seconds() - start;
+    }
+    count_step(e, n_rows, n_prompt, seconds);
 }
 
 int engine_step(struct engine *e, dsr1_error *err)

@@ -13,7 +13,8 @@
  *   engine.c    open, submit, cancel, one step from end to end
  *   schedule.c  who runs, and with which rows
  *   answer.c    from a step's logits to events
- *   score.c     continuations of a prompt; draft.c guessed tokens; lane.c who waits
+ *   score.c     continuations of a prompt; lane.c who waits
+ *   draft.c     tokens guessed by what stood before; guess.c by the model; obey.c what an answer must be
  *
  * submit, cancel and get_stats may be called from any thread; `lock` guards the
  * lanes, the requests by id, the set of running requests and the statistics.
@@ -55,6 +56,7 @@ struct engine {
     struct sampler_work work;
     float *hidden;                  /* step.max_rows x n_embd: what embeddings are made of */
     uint16_t *experts;              /* step.max_rows x n_layers x n_used: what routers chose */
+    struct step_row *nextn_rows;    /* step.max_rows, where the model has a block that guesses; or NULL */
     struct draft_cost cost;
     struct pace pace;
     int n_written, n_accepted, n_forced;    /* of this step: tokens of answers, guessed ones that were right, forced ones */

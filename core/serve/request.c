@@ -87,6 +87,7 @@ static void copy_options(struct request *r, const dsr1_request *f)
     r->on_event = f->on_event;
     r->user = f->user;
     draft_open(&r->draft, f->no_draft);
+    r->guess = (struct guess){.off = f->no_draft, .next = -1, .accepted = 0.5f};
 }
 
 /* What a request without an answer needs is known; so is what one needs that must not start over. */

@@ -9,6 +9,7 @@
 #include "kv/kv_cache.h"
 #include "model/lora.h"
 #include "serve/draft.h"
+#include "serve/guess.h"
 #include "serve/obey.h"
 #include "serve/sampler.h"
 #include "serve/score.h"
@@ -38,6 +39,8 @@ struct request {
 
     struct sampler sampler;
     struct draft draft;
+    struct guess guess;
+    bool guessed;               /* the draft of this step is the guess */
     struct obey obey;
     int n_skip;                 /* bytes in front of the answer that the prompt had already: its healed token */
     struct buffer *stops;

@@ -95,6 +95,7 @@ static void insert_running(struct engine *e, struct request *r)
 static void start(struct engine *e, struct request *r, int cached)
 {
     r->n_computed = cached;
+    guess_start(&r->guess, cached);
     r->state = REQUEST_RUNNING;
     if (r->turn == 0) {
         /* Tokens that a constraint forces may be cached, too. */
@@ -219,6 +220,10 @@ static void add_drafts(struct engine *e, int at, int most, int *n_logits)
     /* With the rows of those who are still to come. */
     int n_rows = s->n_rows + e->n_running - at - 1;
     draft_guess(&r->draft, &e->cost, r->tokens, r->n_tokens, r->n_limit, n_rows, most);
+    int32_t guess = r->draft.n == 0 && most > 0 ? guess_take(&r->guess, &e->cost, n_rows) : -1;
+    r->guessed = guess >= 0;
+    if (r->guessed)
+        r->draft.tokens[r->draft.n++] = guess;
     r->draft.n = obey_filter(&r->obey, r->draft.tokens, r->draft.n);
     if (r->draft.n == 0)
         return;

@@ -189,6 +189,13 @@ static void a_quantised_dense_model_gives_the_same_bits_in_any_schedule(void **s
     run_schedules("tests/golden/models/llama3-q4km.gguf", 40, 4);
 }
 
+/* tests/golden/nextn: mkmodel tiny-nextn --type Q8_0. What its block guesses is noise, and now and then right. */
+static void a_model_that_guesses_its_next_token_gives_the_same_bits(void **state)
+{
+    (void) state;
+    run_schedules("tests/golden/nextn/tiny.gguf", 40, 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +203,7 @@ int main(void)
         cmocka_unit_test(an_mla_model_gives_the_same_bits_in_any_schedule),
         cmocka_unit_test(a_quantised_moe_model_gives_the_same_bits_in_any_schedule),
         cmocka_unit_test(a_quantised_dense_model_gives_the_same_bits_in_any_schedule),
+        cmocka_unit_test(a_model_that_guesses_its_next_token_gives_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
