@@ -189,6 +189,17 @@ static struct line best_line(const float *x)
     return best;
 }
 
+static void encode_q4_1(const float *x, uint8_t *out)
+{
+    struct line line = best_line(x);
+    float d = half_of(line.d), low = half_of(-line.m), inverse = d != 0 ? 1 / d : 0;
+    put_half(out, d);
+    put_half(out + 2, low);
+    for (int j = 0; j < 16; j++)
+        out[4 + j] = (uint8_t) (nearest((x[j] - low) * inverse, 0, 15) |
+                                nearest((x[j + 16] - low) * inverse, 0, 15) << 4);
+}
+
 /* Six bits each of eight scales and minima in twelve bytes. */
 static void put_scales(uint8_t *out, const int *scale, const int *min)
 {
@@ -249,7 +260,8 @@ typedef void (*encode_block)(const float *x, uint8_t *out);
 
 static const encode_block encoders[TENSOR_TYPES] = {
     [TENSOR_F32] = encode_f32,   [TENSOR_F16] = encode_f16,   [TENSOR_BF16] = encode_bf16, [TENSOR_Q4_0] = encode_q4_0,
-    [TENSOR_Q5_0] = encode_q5_0, [TENSOR_Q8_0] = encode_q8_0, [TENSOR_Q4_K] = encode_q4_k, [TENSOR_Q6_K] = encode_q6_k,
+    [TENSOR_Q4_1] = encode_q4_1, [TENSOR_Q5_0] = encode_q5_0, [TENSOR_Q8_0] = encode_q8_0, [TENSOR_Q4_K] = encode_q4_k,
+    [TENSOR_Q6_K] = encode_q6_k,
 };
 
 bool encode_knows(enum tensor_type type)

@@ -24,6 +24,7 @@ static const struct {
     {"bench", tool_bench, "prompt and generation speed"},
     {"quantize", tool_quantize, "a model file with smaller weights"},
     {"distill", tool_distill, "teach a model what another one says"},
+    {"upcycle", tool_upcycle, "a dense model cut into experts"},
     {"merge", tool_merge, "an adapter made part of a model file"},
     {"plot", tool_plot, "the curve of a run as a picture"},
     {"sft", tool_sft, "teach a model a text, or how to answer"},

@@ -28,6 +28,7 @@ int tool_distill(int argc, char **argv);
 int tool_merge(int argc, char **argv);
 int tool_plot(int argc, char **argv);
 int tool_sft(int argc, char **argv);
+int tool_upcycle(int argc, char **argv);
 
 /* ------------------------------------------------------------------ */
 /* Failing (tool.c)                                                    */

@@ -37,7 +37,7 @@ int tool_merge(int argc, char **argv)
     if (argc - first != 3)
         return options_wrong(&line, "MODEL, ADAPTER and OUT are wanted");
     if (type && ((options.type = tensor_type_parse(type)) < 0 || !encode_knows((enum tensor_type) options.type)))
-        return options_wrong(&line, "--type %s: must be f32, f16, bf16, q8_0, q6_k, q5_0, q4_k or q4_0", type);
+        return options_wrong(&line, "--type %s: must be f32, f16, bf16, q8_0, q6_k, q5_0, q4_k, q4_1 or q4_0", type);
     dsr1_status status = merge_files(argv[first], argv[first + 1], argv[first + 2], &options, &result, &err);
     tool_progress_end();
     if (status == DSR1_OK) {
