@@ -89,3 +89,189 @@ COMMENT ON COLUMN dsr1_stat_engine.rss IS 'bytes of memory the engine occupies';
 COMMENT ON COLUMN dsr1_stat_engine.last_error IS 'why the engine died or did not start last time';
 
 GRANT SELECT ON dsr1_stat_engine TO PUBLIC;
+
+-- ---------------------------------------------------------------------
+-- Jobs
+--
+-- The tables belong to the owner of the extension; the functions below, and
+-- the workers of jobs, write to them on behalf of others.
+-- ---------------------------------------------------------------------
+
+CREATE TABLE dsr1_job (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL,
+    owner regrole NOT NULL,
+    relation regclass NOT NULL,
+    target name NOT NULL,
+    key text[] NOT NULL,
+    into_table regclass,
+    prompt text NOT NULL,
+    options jsonb NOT NULL,
+    watch bool NOT NULL,
+    state text NOT NULL DEFAULT 'running'
+        CHECK (state IN ('running', 'paused', 'done', 'failed', 'cancelled')),
+    done bigint NOT NULL DEFAULT 0,
+    prompt_tokens bigint NOT NULL DEFAULT 0,
+    cached_tokens bigint NOT NULL DEFAULT 0,
+    generated_tokens bigint NOT NULL DEFAULT 0,
+    engine_ms float8 NOT NULL DEFAULT 0,
+    rows_per_s float8,
+    created timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    started timestamptz,
+    finished timestamptz,
+    attempts int NOT NULL DEFAULT 0,
+    next_attempt timestamptz,
+    category text,
+    sqlstate text,
+    last_error text,
+    seed bigint NOT NULL,
+    max_tokens int NOT NULL,
+    version text NOT NULL,
+    prompt_digest text NOT NULL,
+    model_digest text
+) WITH (fillfactor = 50);
+
+-- One row for each row of a job's table: to be done, done, or failed.
+CREATE TABLE dsr1_job_row (
+    job bigint NOT NULL,
+    key jsonb NOT NULL,
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    pending bool NOT NULL DEFAULT true,
+    version int NOT NULL DEFAULT 0,
+    attempts int NOT NULL DEFAULT 0,
+    next_retry timestamptz,
+    category text,
+    sqlstate text,
+    message text,
+    done_at timestamptz,
+    prompt_digest bytea,
+    PRIMARY KEY (job, key)
+);
+
+CREATE UNIQUE INDEX dsr1_job_row_pending ON dsr1_job_row (job, id) WHERE pending;
+CREATE INDEX dsr1_job_row_id ON dsr1_job_row (id);
+CREATE INDEX dsr1_job_row_error ON dsr1_job_row (job) WHERE category IS NOT NULL;
+
+COMMENT ON TABLE dsr1_job IS 'jobs; look at dsr1_jobs instead';
+COMMENT ON TABLE dsr1_job_row IS 'rows of jobs: to be done, done, or failed';
+
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.dsr1_job', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.dsr1_job_row', '');
+SELECT pg_catalog.pg_extension_config_dump(pg_catalog.pg_get_serial_sequence('@extschema@.dsr1_job', 'id')::regclass, '');
+SELECT pg_catalog.pg_extension_config_dump(pg_catalog.pg_get_serial_sequence('@extschema@.dsr1_job_row', 'id')::regclass, '');
+
+CREATE VIEW dsr1_jobs AS
+    SELECT j.id, j.kind, j.owner, j.relation, j.target, j.state, j.done,
+           f.failed, j.done + f.failed + p.pending AS total, p.pending,
+           CASE WHEN j.state = 'running' THEN j.rows_per_s END AS rows_per_s,
+           CASE WHEN j.state = 'running' AND j.rows_per_s > 0
+                THEN pg_catalog.make_interval(secs => p.pending / j.rows_per_s) END AS eta,
+           j.category, j.sqlstate, j.last_error, j.next_attempt, j.created, j.started, j.finished,
+           j.prompt, j.options, j.into_table, j.watch,
+           j.prompt_tokens, j.cached_tokens, j.generated_tokens, j.engine_ms,
+           j.model_digest, j.prompt_digest, j.seed, j.version
+      FROM @extschema@.dsr1_job j,
+           LATERAL (SELECT pg_catalog.count(*) AS pending FROM @extschema@.dsr1_job_row r
+                     WHERE r.job = j.id AND r.pending) p,
+           LATERAL (SELECT pg_catalog.count(*) AS failed FROM @extschema@.dsr1_job_row r
+                     WHERE r.job = j.id AND r.category IS NOT NULL AND NOT r.pending) f
+     WHERE pg_catalog.pg_has_role(j.owner, 'USAGE')
+        OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
+
+COMMENT ON VIEW dsr1_jobs IS 'jobs of the roles that you are a member of, or all for pg_read_all_stats';
+COMMENT ON COLUMN dsr1_jobs.state IS 'running, paused, done, failed or cancelled';
+COMMENT ON COLUMN dsr1_jobs.done IS 'answers written so far';
+COMMENT ON COLUMN dsr1_jobs.failed IS 'rows in dsr1_job_errors that are not tried again by themselves';
+COMMENT ON COLUMN dsr1_jobs.eta IS 'time left, at the speed of late';
+COMMENT ON COLUMN dsr1_jobs.model_digest IS 'SHA-256 of the model file that gave the answers';
+COMMENT ON COLUMN dsr1_jobs.prompt_digest IS 'SHA-256 of the prompt, as the column holds it';
+
+CREATE VIEW dsr1_job_errors AS
+    SELECT r.job, r.key, r.category, r.sqlstate, r.message, r.attempts, r.next_retry, r.done_at AS at
+      FROM @extschema@.dsr1_job_row r JOIN @extschema@.dsr1_job j ON j.id = r.job
+     WHERE r.category IS NOT NULL
+       AND (pg_catalog.pg_has_role(j.owner, 'USAGE')
+            OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'));
+
+COMMENT ON VIEW dsr1_job_errors IS 'rows of jobs that failed, and why';
+COMMENT ON COLUMN dsr1_job_errors.category IS 'row_temporary or row_permanent';
+COMMENT ON COLUMN dsr1_job_errors.next_retry IS 'when it is tried again; NULL: when dsr1_job_retry() says so';
+
+CREATE FUNCTION dsr1_annotate(relation regclass, target name, prompt text, options jsonb DEFAULT '{}')
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'sql_annotate'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION dsr1_job_enqueue()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'sql_job_enqueue'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION dsr1_job_pause(job bigint)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sql_job_pause'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION dsr1_job_resume(job bigint)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sql_job_resume'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION dsr1_job_cancel(job bigint)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sql_job_cancel'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION dsr1_job_alter(job bigint, options jsonb)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sql_job_alter'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION dsr1_job_retry(job bigint)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'sql_job_retry'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION dsr1_job_wait(job bigint, timeout interval DEFAULT NULL)
+RETURNS bool
+AS 'MODULE_PATHNAME', 'sql_job_wait'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION dsr1_job_verify(job bigint, sample int DEFAULT 100, OUT key jsonb, OUT equal bool)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sql_job_verify'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION dsr1_annotate(regclass, name, text, jsonb) IS
+'makes a job that fills a column of every row with the answer to a prompt about the row; returns its number';
+COMMENT ON FUNCTION dsr1_job_enqueue() IS 'the trigger of jobs that watch their table';
+COMMENT ON FUNCTION dsr1_job_pause(bigint) IS 'a job stops until it is resumed';
+COMMENT ON FUNCTION dsr1_job_resume(bigint) IS 'a paused or failed job goes on';
+COMMENT ON FUNCTION dsr1_job_cancel(bigint) IS 'a job ends for good; what it has written stays';
+COMMENT ON FUNCTION dsr1_job_alter(bigint, jsonb) IS 'changes batch, max_errors, retries or priority of a job';
+COMMENT ON FUNCTION dsr1_job_retry(bigint) IS 'tries the rows again that failed; returns their number';
+COMMENT ON FUNCTION dsr1_job_wait(bigint, interval) IS
+'waits until a job has nothing left to do; false if the time was over before';
+COMMENT ON FUNCTION dsr1_job_verify(bigint, int) IS
+'asks again about a sample of a job''s rows: is the answer the same? NULL where the row has changed since';
+
+REVOKE EXECUTE ON FUNCTION dsr1_annotate(regclass, name, text, jsonb) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION dsr1_job_verify(bigint, int) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_stat_progress_job(OUT pid int, OUT datid oid, OUT job bigint, OUT phase text,
+                                       OUT rows_in_flight int, OUT rows_done bigint, OUT rows_failed bigint,
+                                       OUT started timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sql_stat_progress_job'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION dsr1_stat_progress_job() IS 'workers of jobs, of all databases';
+
+CREATE VIEW dsr1_stat_progress_job AS
+    SELECT p.pid, p.datid, d.datname, p.job, p.phase, p.rows_in_flight, p.rows_done, p.rows_failed, p.started
+      FROM @extschema@.dsr1_stat_progress_job() p LEFT JOIN pg_catalog.pg_database d ON d.oid = p.datid;
+
+COMMENT ON VIEW dsr1_stat_progress_job IS 'workers of jobs, one row each';
+COMMENT ON COLUMN dsr1_stat_progress_job.rows_done IS 'since the worker started';
+
+GRANT SELECT ON dsr1_jobs, dsr1_job_errors, dsr1_stat_progress_job TO PUBLIC;

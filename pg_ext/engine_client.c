@@ -168,9 +168,7 @@ drop_stale_connection(void)
 void
 engine_request_send(EngineRequest *request)
 {
-	/* An engine that has ended while we were idle is nobody's death. */
-	if (connection_is_open() && !any_in_flight() && connection_is_stale())
-		connection_close();
+	drop_stale_connection();
 	if (!connection_is_open())
 		connection_open(GetCurrentTimestamp());
 	send_new();
@@ -337,6 +335,35 @@ engine_request_wait(EngineRequest *request)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+}
+
+static bool
+any_new(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &requests)
+	{
+		EngineRequest *request = dlist_container(EngineRequest, node, iter.cur);
+
+		if (request->state == REQUEST_NEW && request->frame.size > 0)
+			return true;
+	}
+	return false;
+}
+
+void
+engine_requests_pump(long timeout_ms)
+{
+	if (any_new())
+	{
+		drop_stale_connection();
+		if (!connection_is_open())
+			connection_open(GetCurrentTimestamp());
+		send_new();
+	}
+	if (connection_is_open())
+		pump(timeout_ms);
 }
 
 bool

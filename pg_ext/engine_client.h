@@ -42,6 +42,7 @@ typedef struct EngineRequest
 	uint64		id;
 	EngineRequestState state;
 	int			lives;			/* deaths of the engine that it survives */
+	int64		job;			/* that it is for, or 0 */
 	struct buffer frame;		/* what was asked, kept to be asked again */
 	unsigned	answer_type;	/* of the frame that ended it, e.g. WIRE_DONE */
 	struct buffer answer;		/* the payload of that frame */
@@ -61,6 +62,12 @@ extern void engine_request_send(EngineRequest *request);
  * Interrupts are served meanwhile.  The request is cancelled in that case.
  */
 extern void engine_request_wait(EngineRequest *request);
+
+/*
+ * For those with many requests: sends what is new, connecting as above, and
+ * waits up to so long for something to come.  Each request's state tells then.
+ */
+extern void engine_requests_pump(long timeout_ms);
 
 /*
  * Sends only if the engine is ready now, and waits for the answer of this one

@@ -14,8 +14,8 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 
-static int
-sqlstate(dsr1_status status)
+int
+engine_error_sqlstate(dsr1_status status)
 {
 	switch (status)
 	{
@@ -42,12 +42,21 @@ sqlstate(dsr1_status status)
 	return ERRCODE_INTERNAL_ERROR;
 }
 
+char *
+engine_error_clean(struct wire_text message)
+{
+	char	   *clean = pnstrdup(message.data, message.size);
+
+	state_clean_message(clean);
+	return clean;
+}
+
 void
 engine_error_answer(dsr1_status status, char *message)
 {
 	state_clean_message(message);
 	ereport(ERROR,
-			(errcode(sqlstate(status)),
+			(errcode(engine_error_sqlstate(status)),
 			 errmsg("%s", message),
 			 status == DSR1_ERR_LIMIT ?
 			 errhint("Shorten the prompt, or raise dsr1.context_size.") : 0,
@@ -63,7 +72,7 @@ engine_error_failed(const State *state)
 		state->last_status == DSR1_ERR_UNSUPPORTED;
 
 	ereport(ERROR,
-			(errcode(broken ? sqlstate(state->last_status) : ERRCODE_CANNOT_CONNECT_NOW),
+			(errcode(broken ? engine_error_sqlstate(state->last_status) : ERRCODE_CANNOT_CONNECT_NOW),
 			 errmsg("inference engine does not start"),
 			 engine_error_shows_files() ? errdetail("%s", state->last_error) : 0,
 			 errhint("Check dsr1.model and the server log.  It is tried again every few seconds.")));

@@ -12,6 +12,12 @@
 
 #include "dsr1.h"
 #include "state.h"
+#include "wire/wire_field.h"
+
+extern int	engine_error_sqlstate(dsr1_status status);
+
+/* Its message, fit to be shown and stored. */
+extern char *engine_error_clean(struct wire_text message);
 
 /* Raises what the engine answered to a request.  The message is cleaned in place. */
 extern void engine_error_answer(dsr1_status status, char *message) pg_attribute_noreturn();

@@ -15,6 +15,7 @@
 
 #include "dsr1.h"
 #include "settings.h"
+#include "shared.h"
 #include "supervisor.h"
 
 PG_MODULE_MAGIC;
@@ -26,7 +27,10 @@ _PG_init(void)
 {
 	settings_define();
 	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
+	{
+		shared_reserve();
 		supervisor_register();
+	}
 }
 
 PG_FUNCTION_INFO_V1(sql_version);

@@ -26,6 +26,7 @@ int			setting_max_batch;
 int			setting_context_size;
 int			setting_max_queue;
 int			setting_heartbeat_timeout;
+int			setting_job_history_days;
 int			setting_max_tokens;
 int			setting_start_timeout;
 int			setting_request_timeout;
@@ -89,6 +90,11 @@ define_engine_settings(void)
 				"Time without a sign of life after which the engine is killed.",
 				"Zero turns this off.",
 				&setting_heartbeat_timeout, 10000, 0, PGC_SIGHUP);
+	DefineCustomIntVariable("dsr1.job_history_days",
+							"Days that a job is remembered after its end.",
+							"Older ones are forgotten when another one is made.",
+							&setting_job_history_days, 30, 0, 36500,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
 /* An answer of no tokens is nobody's wish. */

@@ -20,6 +20,8 @@ extern int	setting_context_size;
 extern int	setting_max_queue;
 extern int	setting_heartbeat_timeout;	/* ms, 0 turns it off */
 
+extern int	setting_job_history_days;
+
 /* A session's */
 extern int	setting_max_tokens;
 extern int	setting_start_timeout;	/* ms */

@@ -6,8 +6,9 @@
  * A process that is attached to shared memory takes the whole cluster down
  * when it crashes.  So inference runs in a program of its own, and this worker
  * does next to nothing: it starts that program, listens to what it says,
- * starts it again when it dies, and lets others know (state.h).  It has no
- * database, holds no lock, and never waits for anyone.
+ * starts it again when it dies, and lets others know (state.h).  It also has
+ * databases looked at whose jobs have no worker (job_launch.h).  It has no
+ * database, and never waits for anyone.
  *
  * SPDX-License-Identifier: PostgreSQL
  *
@@ -20,6 +21,9 @@
 
 #include "compat.h"
 #include "engine_process.h"
+#include "job_board.h"
+#include "job_launch.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -33,6 +37,7 @@
 #define STOP_PATIENCE		3000	/* ms for the engine to end in good order */
 #define GOOD_RUN			10000	/* ms after which a death is no longer a quick one */
 #define QUICK_DEATHS		5	/* as many in a row are a failure */
+#define LOOK_PAUSE			2000	/* ms until a look at jobs that had no slot is tried again */
 #define LONGEST_PAUSE		10000	/* ms between two attempts to start it */
 
 typedef struct Supervisor
@@ -42,6 +47,7 @@ typedef struct Supervisor
 	char	   *argv[20];		/* of the running engine */
 	int			quick_deaths;	/* in a row */
 	bool		said_failed;	/* it told why it ends */
+	bool		looked_at_all;	/* at the jobs of every database, once */
 	TimestampTz next_start;
 } Supervisor;
 
@@ -324,14 +330,44 @@ take_new_settings(Supervisor *supervisor)
 	free_command(argv);
 }
 
+/*
+ * After a start, every database is looked at for jobs that were running; later
+ * those that were asked for.  A standby has no jobs until it is promoted.
+ */
+static void
+look_at_jobs(Supervisor *supervisor)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Oid			database;
+
+	if (RecoveryInProgress())
+		return;
+	if (!supervisor->looked_at_all)
+		supervisor->looked_at_all = job_launch_look(InvalidOid);
+	while (OidIsValid(database = job_board_next_look(now)))
+	{
+		if (job_launch_look(database))
+			continue;
+		job_board_look(database, TimestampTzPlusMilliseconds(now, LOOK_PAUSE));
+		break;
+	}
+}
+
 /* Milliseconds until there is something to do by the clock. */
 static long
 next_timeout(const Supervisor *supervisor)
 {
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz look = job_board_next_time();
+	long		timeout = setting_heartbeat_timeout > 0 ? Max(setting_heartbeat_timeout / 4, 10) : 60000;
+
 	if (supervisor->process.pid == 0)
-		return TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-											   supervisor->next_start);
-	return setting_heartbeat_timeout > 0 ? Max(setting_heartbeat_timeout / 4, 10) : 60000;
+		timeout = TimestampDifferenceMilliseconds(now, supervisor->next_start);
+	if (!supervisor->looked_at_all)
+		timeout = Min(timeout, LOOK_PAUSE);
+	if (look != DT_NOEND)
+		timeout = Min(timeout, Max(TimestampDifferenceMilliseconds(now, look), 10));
+	return timeout;
 }
 
 static void
@@ -364,6 +400,7 @@ supervise(Supervisor *supervisor)
 	check_heartbeat(supervisor);
 	if (supervisor->process.pid == 0 && GetCurrentTimestamp() >= supervisor->next_start)
 		start_engine(supervisor);
+	look_at_jobs(supervisor);
 }
 
 /* ------------------------------------------------------------------
@@ -401,6 +438,7 @@ supervisor_main(Datum arg)
 	if (!state_become_supervisor())
 		proc_exit(0);
 
+	job_board_set_supervisor(MyLatch);
 	before_shmem_exit(stop_at_exit, PointerGetDatum(&supervisor));
 	while (!ShutdownRequestPending)
 	{

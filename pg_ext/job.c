@@ -1,0 +1,125 @@
+/*-------------------------------------------------------------------------
+ *
+ * job.c
+ *	  a job as it stands in the tables, and what it asks
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "engine_text.h"
+#include "job.h"
+#include "job_access.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+static List *
+read_names(Datum array)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+	List	   *names = NIL;
+
+	deconstruct_array(DatumGetArrayTypePCopy(array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		names = lappend(names, TextDatumGetCString(elements[i]));
+	return names;
+}
+
+bool
+job_read(Job *job, int64 id)
+{
+	Datum		values[1] = {Int64GetDatum(id)};
+	bool		isnull;
+
+	memset(job, 0, sizeof(*job));
+	if (job_execute_as_owner("SELECT owner::pg_catalog.oid::int8, relation::pg_catalog.oid::int8,"
+							 " into_table::pg_catalog.oid::int8, target, key, prompt, state, model_digest,"
+							 " watch, attempts, options, max_tokens FROM @.dsr1_job WHERE id = $1",
+							 "l", values, NULL) == 0)
+		return false;
+	job->id = id;
+	job->owner = (Oid) job_int64(0, 1);
+	job->relation = (Oid) job_int64(0, 2);
+	job->into = (Oid) job_int64(0, 3);
+	job->target = job_string(0, 4);
+	job->key = read_names(job_datum(0, 5, &isnull));
+	job->prompt = job_string(0, 6);
+	job->state = job_string(0, 7);
+	job->model_digest = job_string(0, 8);
+	job->watch = DatumGetBool(job_datum(0, 9, &isnull));
+	job->attempts = DatumGetInt32(job_datum(0, 10, &isnull));
+	job_options_read(&job->options, DatumGetJsonbPCopy(job_datum(0, 11, &isnull)));
+	job->options.max_tokens = DatumGetInt32(job_datum(0, 12, &isnull));
+	return true;
+}
+
+void
+job_open_table(JobTable *table, const Job *job)
+{
+	Relation	relation = try_relation_open(job->relation, AccessShareLock);
+	const char *missing = relation == NULL ? "table of the job" :
+		OidIsValid(job->into) && get_rel_name(job->into) == NULL ? "side table of the job" : NULL;
+
+	if (missing)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("%s does not exist any more", missing)));
+
+	/* it stays locked to the end of the transaction */
+	job_table_read(table, relation, job->key, job->target, job->prompt,
+				   job->options.where, job->into);
+	relation_close(relation, NoLock);
+}
+
+void
+job_prepare_question(const Job *job, const JobTable *table, struct wire_complete *complete)
+{
+	memset(complete, 0, sizeof(*complete));
+	complete->terms.priority = job->options.priority;
+	complete->max_tokens = job->options.max_tokens;
+	complete->temperature = (float) job->options.temperature;
+	complete->seed = (uint64) job->options.seed;
+	complete->prompt.kind = job->options.raw ? WIRE_PROMPT_RAW : WIRE_PROMPT_CHAT;
+	if (job->options.system)
+	{
+		complete->prompt.turns[0].role = wire_text("system");
+		complete->prompt.turns[0].content = engine_text(cstring_to_text(job->options.system));
+		complete->prompt.n_turns = 1;
+	}
+	complete->prompt.n_turns++;
+	job_options_constrain(&job->options, table->target_type, complete);
+}
+
+void
+job_put_question(EngineRequest *request, struct wire_complete *complete,
+				 const Job *job, const char *prompt)
+{
+	struct wire_turn *turn = &complete->prompt.turns[complete->prompt.n_turns - 1];
+
+	turn->role = wire_text(job->options.raw ? "" : "user");
+	turn->content = engine_text(cstring_to_text(prompt));
+	if (!wire_put_complete(&request->frame, request->id, complete))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("prompt is too long"),
+				 errdetail("A request to the inference engine holds at most %d bytes.", WIRE_FRAME_MAX)));
+}
+
+void
+job_check_owner(const Job *job)
+{
+	if (!has_privs_of_role(GetUserId(), job->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of job " INT64_FORMAT, job->id)));
+}

@@ -1,0 +1,773 @@
+/*-------------------------------------------------------------------------
+ *
+ * job_worker.c
+ *	  the process that works off a job
+ *
+ * It logs in as the job's owner.  Rows are claimed in one short transaction,
+ * and written in another; while the model thinks, there is no transaction and
+ * no snapshot, so that vacuum is not held up and no lock is held.  The worker
+ * keeps the engine busy: as rows are answered, others are claimed.
+ *
+ * It may be killed at any time.  Whatever it had in hand is in the queue still,
+ * and another worker goes on.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "compat.h"
+#include "engine_error.h"
+#include "job_access.h"
+#include "job_board.h"
+#include "job_launch.h"
+#include "job_rows.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "settings.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#define WRITE_AFTER		250		/* ms that an answer waits for others */
+#define IDLE_TIME		10000	/* ms that a watching worker stays without work */
+#define ENGINE_TRIES	5		/* starts of the engine that are waited for */
+#define NO_ROOM			5000	/* ms until somebody looks again */
+
+PGDLLEXPORT void job_worker_main(Datum arg);
+
+typedef struct Worker
+{
+	int64		job_id;
+	MemoryContext context;
+	dlist_head	in_hand;		/* of JobRow */
+	int			n_in_hand;
+	int			n_settled;
+	TimestampTz settled_since;
+	int64		last;			/* the place in the queue */
+	int			batch;
+	int			singly;			/* so many rows are claimed one by one */
+	bool		suspect_in_hand;
+	bool		watch;
+	int			engine_failures;
+	double		rows_per_s;
+	TimestampTz wrote_at;
+	/* of the last transaction: */
+	bool		stop;			/* the job is not to run any more */
+	int			looked_at;		/* rows that were claimed, wanted or not */
+	JobRest		rest;
+	JobRow	  **write_rows;
+	int			n_write;
+	char		digest[80];
+} Worker;
+
+typedef void (*Work) (Worker *worker, Job *job, JobTable *table);
+
+static struct wire_complete question;
+
+/* ------------------------------------------------------------------
+ *	Leaving
+ * ------------------------------------------------------------------
+ */
+
+static void
+pg_attribute_noreturn()
+leave(int look_ms)
+{
+	job_board_leave(look_ms);
+	proc_exit(0);
+}
+
+/* Somebody who drops or copies this database waits for its last session to end. */
+static void
+leave_if_database_is_wanted(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+	if (LockAcquire(&tag, RowExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+	{
+		ereport(LOG, (errmsg("dsr1 job worker leaves the database for a moment")));
+		leave(2000);
+	}
+	LockRelease(&tag, RowExclusiveLock, true);
+}
+
+static void nothing(Worker *worker, Job *job, JobTable *table);
+static void run(Worker *worker, Work work, bool with_table);
+
+static void
+serve_signals(Worker *worker)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (job_board_is_changed())
+		run(worker, nothing, false);
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	leave_if_database_is_wanted();
+}
+
+static void
+rest(Worker *worker, long ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 compat_wait_event("Dsr1JobWait"));
+	ResetLatch(MyLatch);
+	serve_signals(worker);
+}
+
+/* ------------------------------------------------------------------
+ *	Transactions
+ * ------------------------------------------------------------------
+ */
+
+/* run() itself looks whether the job is to go on. */
+static void
+nothing(Worker *worker, Job *job, JobTable *table)
+{
+}
+
+/* The work with its job and table, in a transaction of its own. */
+static void
+run(Worker *worker, Work work, bool with_table)
+{
+	Job			job;
+	JobTable	table;
+	int			level;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!job_extension(NULL, NULL))
+		leave(-1);				/* it was dropped, and the job with it */
+	level = job_settings_begin();
+	SPI_connect();
+	worker->stop = !job_read(&job, worker->job_id) || strcmp(job.state, "running") != 0;
+	if (!worker->stop)
+	{
+		worker->batch = job.options.batch;
+		worker->watch = job.watch;
+		if (with_table)
+			job_open_table(&table, &job);
+		work(worker, &job, &table);
+	}
+	SPI_finish();
+	job_settings_end(level);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(worker->context);
+	pgstat_report_stat(false);
+	if (worker->stop)
+		leave(-1);
+}
+
+/* NULL if it went well; else the error, and nothing has happened. */
+static ErrorData *
+attempt(Worker *worker, Work work)
+{
+	ErrorData  *volatile error = NULL;
+
+	PG_TRY();
+	{
+		run(worker, work, true);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(worker->context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(worker->context);
+	return error;
+}
+
+/* ------------------------------------------------------------------
+ *	Errors
+ * ------------------------------------------------------------------
+ */
+
+/* Is it the row's, as far as a SQLSTATE tells? */
+static bool
+is_of_row(const ErrorData *error)
+{
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return category == ERRCODE_DATA_EXCEPTION ||
+		category == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
+		category == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
+		category == ERRCODE_WITH_CHECK_OPTION_VIOLATION ||
+		category == MAKE_SQLSTATE('P', '0', '0', '0', '0') ||
+		category == ERRCODE_TRIGGERED_ACTION_EXCEPTION ||
+		error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE;
+}
+
+/* 42, a name or a right that is missing, does not come back by waiting. */
+static bool
+is_permanent(const ErrorData *error)
+{
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION ||
+		category == ERRCODE_FEATURE_NOT_SUPPORTED ||
+		category == ERRCODE_INVALID_SCHEMA_NAME ||
+		is_of_row(error);
+}
+
+/* In an own transaction: the job cannot go on, now or ever. */
+static void
+note_job_error(int64 id, const ErrorData *error, bool permanent, int *pause)
+{
+	Datum		values[4] = {Int64GetDatum(id), BoolGetDatum(permanent), CStringGetTextDatum(error->message),
+		CStringGetTextDatum(unpack_sql_state(error->sqlerrcode))};
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (job_extension(NULL, NULL))
+	{
+		SPI_connect();
+		if (job_execute_as_owner("UPDATE @.dsr1_job SET state = CASE WHEN $2 THEN 'failed' ELSE state END,"
+								 " finished = CASE WHEN $2 THEN pg_catalog.now() END,"
+								 " category = CASE WHEN $2 THEN 'job_permanent' ELSE 'job_temporary' END,"
+								 " last_error = $3, sqlstate = $4, attempts = attempts + 1,"
+								 " next_attempt = pg_catalog.now() + LEAST(60, 2 ^ LEAST(attempts, 6)) * interval '1 s'"
+								 " WHERE id = $1 AND state = 'running' RETURNING LEAST(60, 2 ^ LEAST(attempts, 6))::int8",
+								 "lbtt", values, NULL) > 0)
+			*pause = (int) job_int64(0, 1) * 1000;
+		SPI_finish();
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+static void
+pg_attribute_noreturn()
+give_up(Worker *worker, const ErrorData *error)
+{
+	bool		permanent = is_permanent(error);
+	int			pause = 1000;
+
+	ereport(LOG,
+			(errmsg("dsr1 job " INT64_FORMAT " %s: %s", worker->job_id,
+					permanent ? "failed" : "is interrupted", error->message)));
+	note_job_error(worker->job_id, error, permanent, &pause);
+	leave(permanent ? -1 : pause);
+}
+
+/* ------------------------------------------------------------------
+ *	Claiming
+ * ------------------------------------------------------------------
+ */
+
+static void
+forget_row(Worker *worker, JobRow *row)
+{
+	dlist_delete(&row->node);
+	worker->n_in_hand--;
+	worker->n_settled -= row->settled;
+	worker->suspect_in_hand &= !row->suspect;
+	MemoryContextDelete(row->context);
+}
+
+static void
+take_row(Worker *worker, JobRow *row)
+{
+	dlist_push_tail(&worker->in_hand, &row->node);
+	worker->n_in_hand++;
+	worker->suspect_in_hand |= row->suspect;
+	if (row->no_question)
+	{
+		row->settled = true;
+		worker->n_settled++;
+		worker->settled_since = GetCurrentTimestamp();
+	}
+}
+
+static void
+ask(JobRow *row, const Job *job)
+{
+	MemoryContext old = MemoryContextSwitchTo(row->context);
+
+	row->request = engine_request_new();
+	row->request->job = job->id;
+	MemoryContextSwitchTo(old);
+	job_put_question(row->request, &question, job, row->prompt);
+}
+
+static void
+claim(Worker *worker, Job *job, JobTable *table)
+{
+	MemoryContext claimed = AllocSetContextCreate(CurrentMemoryContext, "dsr1 claim", ALLOCSET_SMALL_SIZES);
+	JobRow	   *rows[JOB_BATCH_MAX];
+	int64		held[JOB_BATCH_MAX];
+	int			most = worker->singly > 0 ? 1 : worker->batch - worker->n_in_hand;
+	int			n = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &worker->in_hand)
+		held[n++] = dlist_container(JobRow, node, iter.cur)->id;
+	n = job_rows_claim(job, table, claimed, &worker->last, held, n, most, rows, &worker->looked_at);
+	if (n > 0)
+		job_prepare_question(job, table, &question);
+	for (int i = 0; i < n; i++)
+		if (!rows[i]->no_question)
+			ask(rows[i], job);
+
+	/* no error can come any more but the commit's, which is none of a row */
+	for (int i = 0; i < n; i++)
+	{
+		MemoryContextSetParent(rows[i]->context, worker->context);
+		take_row(worker, rows[i]);
+	}
+}
+
+/* Of the error of a row that was claimed alone. */
+typedef struct Culprit
+{
+	const char *sqlstate;
+	const char *message;
+} Culprit;
+
+static Culprit culprit;
+
+static void
+note_culprit(Worker *worker, Job *job, JobTable *table)
+{
+	Datum		values[2] = {Int64GetDatum(job->id), Int64GetDatum(worker->last)};
+	JobRow		row = {.context = CurrentMemoryContext, .id = worker->last};
+	JobRow	   *rows[1] = {&row};
+	bool		isnull;
+	int			done;
+	int			failed;
+
+	if (job_execute_as_owner("SELECT version, attempts FROM @.dsr1_job_row WHERE job = $1 AND id = $2",
+							 "ll", values, NULL) == 0)
+		return;
+	row.version = DatumGetInt32(job_datum(0, 1, &isnull));
+	row.attempts = DatumGetInt32(job_datum(0, 2, &isnull));
+	job_rows_set_error(&row, "row_permanent", culprit.sqlstate, culprit.message);
+	worker->stop = !job_rows_write(job, table, rows, 1, worker->digest, 0, &done, &failed);
+	job_board_count(0, failed);
+}
+
+/* Claims as many rows as there is room for; false if there was none to be had. */
+static bool
+claim_rows(Worker *worker)
+{
+	ErrorData  *error;
+
+	job_board_phase(JOB_CLAIMING, worker->n_in_hand);
+	worker->looked_at = 0;
+	error = attempt(worker, claim);
+	if (error == NULL)
+	{
+		worker->singly = Max(worker->singly - 1, 0);
+		return worker->looked_at > 0;
+	}
+	if (!is_of_row(error) || error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE || worker->looked_at == 0)
+		give_up(worker, error);
+	if (worker->singly == 0)
+	{
+		/* which one is it? */
+		worker->singly = worker->batch;
+		worker->last = 0;
+		return true;
+	}
+	culprit.message = error->message;
+	culprit.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
+	error = attempt(worker, note_culprit);
+	if (error)
+		give_up(worker, error);
+	return true;
+}
+
+/* ------------------------------------------------------------------
+ *	Answers
+ * ------------------------------------------------------------------
+ */
+
+static void
+take_engine_error(JobRow *row, const struct wire_frame *frame)
+{
+	struct wire_error error;
+	bool		permanent;
+
+	if (wire_get_error(frame, &error) < 0)
+	{
+		job_rows_set_error(row, "row_temporary", "08P01", "inference engine sent a broken message");
+		return;
+	}
+	permanent = error.status == DSR1_ERR_LIMIT || error.status == DSR1_ERR_ARGUMENT ||
+		error.status == DSR1_ERR_UNSUPPORTED || error.status == DSR1_ERR_FORMAT;
+	job_rows_set_error(row, permanent ? "row_permanent" : "row_temporary",
+					   unpack_sql_state(engine_error_sqlstate(error.status)),
+					   engine_error_clean(error.message));
+}
+
+static void
+take_done(JobRow *row, const struct wire_frame *frame)
+{
+	struct wire_done done;
+	char	   *copy;
+
+	if (frame->type != WIRE_DONE || wire_get_done(frame, &done) < 0)
+		job_rows_set_error(row, "row_temporary", "08P01", "inference engine sent a broken message");
+	else if (done.finish != DSR1_FINISH_END && done.finish != DSR1_FINISH_STOP && done.finish != DSR1_FINISH_LENGTH)
+		job_rows_set_error(row, "row_temporary", "57014", "request to the inference engine was canceled");
+	else
+	{
+		copy = MemoryContextAlloc(row->context, done.piece.text.size + 1);
+		memcpy(copy, done.piece.text.data, done.piece.text.size);
+		row->answer = (struct wire_text) {.data = copy, .size = done.piece.text.size};
+		row->usage = done.usage;
+		row->settled = true;
+	}
+}
+
+/* Looks what has come for the rows in hand. */
+static void
+collect(Worker *worker)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &worker->in_hand)
+	{
+		JobRow	   *row = dlist_container(JobRow, node, iter.cur);
+
+		if (row->request == NULL)
+			continue;
+		if (row->request->state == REQUEST_LOST)
+			job_rows_set_error(row, row->suspect ? "row_permanent" : "row_temporary", "58030",
+							   "inference engine ended while it ran this request");
+		else if (row->request->state == REQUEST_ANSWERED)
+		{
+			struct wire_frame frame = engine_request_answer(row->request);
+
+			if (frame.type == WIRE_ERROR)
+				take_engine_error(row, &frame);
+			else
+				take_done(row, &frame);
+		}
+		else
+			continue;
+		engine_request_free(row->request);
+		row->request = NULL;
+		if (worker->n_settled++ == 0)
+			worker->settled_since = GetCurrentTimestamp();
+	}
+}
+
+/*
+ * Sends, receives, and waits a little.  False if there is no engine now; there
+ * will be another one.
+ */
+static bool
+pump(Worker *worker, long ms)
+{
+	ErrorData  *volatile error = NULL;
+
+	PG_TRY();
+	{
+		engine_requests_pump(ms);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(worker->context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(worker->context);
+	serve_signals(worker);
+	if (error == NULL)
+	{
+		worker->engine_failures = 0;
+		return true;
+	}
+	if (++worker->engine_failures >= ENGINE_TRIES)
+		give_up(worker, error);
+	job_board_phase(JOB_WAITING_ENGINE, worker->n_in_hand);
+	rest(worker, 200);
+	return false;
+}
+
+/* ------------------------------------------------------------------
+ *	The model
+ * ------------------------------------------------------------------
+ */
+
+/* Its digest, "" while the engine does not know it; false if there is no engine. */
+static bool
+ask_model(Worker *worker)
+{
+	EngineRequest *request = engine_request_new();
+	struct wire_frame frame;
+	struct wire_model model;
+	bool		answered = wire_put_bare(&request->frame, WIRE_MODEL, request->id);
+
+	while (answered && request->state != REQUEST_ANSWERED && request->state != REQUEST_LOST)
+		answered = pump(worker, 1000);
+	answered = answered && request->state == REQUEST_ANSWERED;
+	if (answered)
+	{
+		frame = engine_request_answer(request);
+		answered = frame.type == WIRE_MODEL_RESULT && wire_get_model_result(&frame, &model) >= 0;
+	}
+	if (answered)
+		snprintf(worker->digest, sizeof(worker->digest), "%.*s", (int) Min(model.digest.size, 79), model.digest.data);
+	engine_request_free(request);
+	return answered;
+}
+
+/* ------------------------------------------------------------------
+ *	Writing
+ * ------------------------------------------------------------------
+ */
+
+/* Answers of different models in one column would be nobody's wish. */
+static bool
+pause_for_other_model(const Worker *worker, const Job *job)
+{
+	Datum		values[1] = {Int64GetDatum(job->id)};
+
+	if (job->model_digest == NULL || worker->digest[0] == '\0' ||
+		strcmp(job->model_digest, worker->digest) == 0)
+		return false;
+	(void) job_execute_as_owner("UPDATE @.dsr1_job SET state = 'paused', sqlstate = '55000',"
+								" last_error = 'the engine serves another model than when the job began;"
+								" dsr1_job_resume() goes on with this one' WHERE id = $1", "l", values, NULL);
+	return true;
+}
+
+static void
+write_batch(Worker *worker, Job *job, JobTable *table)
+{
+	int			done;
+	int			failed;
+
+	if (pause_for_other_model(worker, job))
+		worker->stop = true;
+	else if (!job_rows_write(job, table, worker->write_rows, worker->n_write, worker->digest,
+							 worker->rows_per_s, &done, &failed))
+		worker->stop = true;
+	else
+		job_board_count(done, failed);
+}
+
+/* If one of several rows is at fault, each is written alone. */
+static void
+write_some(Worker *worker, JobRow **rows, int n)
+{
+	ErrorData  *error;
+
+	worker->write_rows = rows;
+	worker->n_write = n;
+	error = attempt(worker, write_batch);
+	if (error == NULL)
+		return;
+	if (!is_of_row(error))
+		give_up(worker, error);
+	if (n == 1 && rows[0]->category)
+		give_up(worker, error);
+	if (n == 1)
+	{
+		job_rows_set_error(rows[0], "row_permanent", unpack_sql_state(error->sqlerrcode), error->message);
+		write_some(worker, rows, 1);
+	}
+	for (int i = 0; i < n && n > 1; i++)
+		write_some(worker, &rows[i], 1);
+}
+
+static void
+measure_rate(Worker *worker, int n)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	double		seconds = (now - worker->wrote_at) / 1e6;
+
+	if (worker->wrote_at && seconds > 0)
+		worker->rows_per_s = worker->rows_per_s > 0 ?
+			0.8 * worker->rows_per_s + 0.2 * n / seconds : n / seconds;
+	worker->wrote_at = now;
+}
+
+static void
+write_settled(Worker *worker)
+{
+	JobRow	   *rows[JOB_BATCH_MAX];
+	int			n = 0;
+	dlist_iter	iter;
+
+	job_board_phase(JOB_WRITING, worker->n_in_hand);
+	if (!ask_model(worker))
+		return;					/* they are kept until there is an engine again */
+	dlist_foreach(iter, &worker->in_hand)
+	{
+		JobRow	   *row = dlist_container(JobRow, node, iter.cur);
+
+		if (row->settled)
+			rows[n++] = row;
+	}
+	measure_rate(worker, n);
+	write_some(worker, rows, n);
+	for (int i = 0; i < n; i++)
+		forget_row(worker, rows[i]);
+}
+
+static bool
+time_to_write(const Worker *worker)
+{
+	return worker->n_settled > 0 &&
+		(worker->n_settled * 4 >= Min(worker->n_in_hand, worker->batch) ||
+		 TimestampDifferenceExceeds(worker->settled_since, GetCurrentTimestamp(), WRITE_AFTER));
+}
+
+/* ------------------------------------------------------------------
+ *	The end of the queue
+ * ------------------------------------------------------------------
+ */
+
+static void
+look_at_rest(Worker *worker, Job *job, JobTable *table)
+{
+	Datum		values[1] = {Int64GetDatum(job->id)};
+
+	job_rows_rest(job, &worker->rest);
+	if (worker->rest.any || job->watch)
+		return;
+	if (job_execute_as_owner("UPDATE @.dsr1_job SET state = 'done', finished = pg_catalog.now(), last_error = NULL"
+							 " WHERE id = $1 AND state = 'running' AND NOT EXISTS"
+							 " (SELECT FROM @.dsr1_job_row WHERE job = $1 AND pending) RETURNING"
+							 " pg_catalog.pg_notify('dsr1_job', id::text)", "l", values, NULL) > 0)
+		worker->stop = true;
+}
+
+/*
+ * Nothing is in hand, and nothing can be claimed.  Whoever wants this worker to
+ * wake finds it on the board; once it has left that, it looks again, for
+ * somebody may have come in between.
+ */
+static void
+wait_for_work(Worker *worker)
+{
+	long		ms;
+
+	job_board_phase(JOB_IDLE, 0);
+	worker->last = 0;
+	run(worker, look_at_rest, false);
+	if (worker->rest.now)
+	{
+		rest(worker, 50);				/* locked by others a moment ago */
+		return;
+	}
+	if (!worker->rest.any)
+	{
+		TimestampTz began = GetCurrentTimestamp();
+
+		/* the latch is set by others than us, too */
+		rest(worker, IDLE_TIME);
+		if (!TimestampDifferenceExceeds(began, GetCurrentTimestamp(), IDLE_TIME - 100))
+			return;
+		job_board_leave(-1);
+		run(worker, look_at_rest, false);
+		if (!worker->rest.any || !job_board_enter(worker->job_id))
+			proc_exit(0);
+		return;
+	}
+	ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), worker->rest.next);
+	if (ms > IDLE_TIME)
+		leave((int) Min(ms, PG_INT32_MAX));
+	rest(worker, Max(ms, 10));
+}
+
+/* ------------------------------------------------------------------
+ *	Main
+ * ------------------------------------------------------------------
+ */
+
+static void
+begin(Worker *worker, Job *job, JobTable *table)
+{
+	Datum		values[1] = {Int64GetDatum(job->id)};
+
+	(void) job_execute_as_owner("UPDATE @.dsr1_job SET started = COALESCE(started, pg_catalog.now()) WHERE id = $1",
+								"l", values, NULL);
+}
+
+static void
+work(Worker *worker)
+{
+	/* not for every single answer */
+	bool		more = worker->n_in_hand <= worker->batch * 3 / 4 && !worker->suspect_in_hand;
+
+	more = more && claim_rows(worker);
+	if (worker->n_in_hand == 0)
+	{
+		if (!more)
+			wait_for_work(worker);
+		return;
+	}
+	if (worker->n_settled < worker->n_in_hand)
+	{
+		job_board_phase(JOB_GENERATING, worker->n_in_hand);
+		(void) pump(worker, more ? 0 : 50);
+		collect(worker);
+	}
+	if (time_to_write(worker))
+		write_settled(worker);
+}
+
+static void
+set(const char *name, const char *value)
+{
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
+}
+
+void
+job_worker_main(Datum arg)
+{
+	static Worker worker;
+	JobTicket	ticket;
+	ErrorData  *error;
+
+	memcpy(&ticket, MyBgworkerEntry->bgw_extra, sizeof(ticket));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(ticket.database, ticket.owner, 0);
+	worker.job_id = ticket.job;
+	if (!job_board_enter(ticket.job))
+	{
+		if (!job_board_has_worker(MyDatabaseId, ticket.job))
+			job_board_look(MyDatabaseId, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_ROOM));
+		proc_exit(0);
+	}
+	set("statement_timeout", "0");
+	set("idle_in_transaction_session_timeout", "0");
+	set("lock_timeout", "10s");
+	set("default_transaction_isolation", "read committed");
+	set("default_transaction_read_only", "off");
+	set("dsr1.start_timeout", "2s");
+	worker.context = AllocSetContextCreate(TopMemoryContext, "dsr1 job worker", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(worker.context);
+	dlist_init(&worker.in_hand);
+	worker.batch = 1;
+	pgstat_report_activity(STATE_RUNNING, psprintf("dsr1 job " INT64_FORMAT, ticket.job));
+	error = attempt(&worker, begin);
+	if (error)
+		give_up(&worker, error);
+	for (;;)
+		work(&worker);
+}
