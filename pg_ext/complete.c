@@ -114,6 +114,7 @@ static void
 read_arguments(FunctionCallInfo fcinfo, struct wire_complete *complete)
 {
 	memset(complete, 0, sizeof(*complete));
+	complete->terms.priority = setting_priority;
 	complete->max_tokens = check_max_tokens(PG_ARGISNULL(1) ? setting_max_tokens : PG_GETARG_INT32(1));
 	complete->temperature = PG_ARGISNULL(2) ? 0 : check_temperature(PG_GETARG_FLOAT8(2));
 	complete->seed = PG_ARGISNULL(3) ? 0 : (uint64) PG_GETARG_INT64(3);
@@ -128,18 +129,6 @@ read_arguments(FunctionCallInfo fcinfo, struct wire_complete *complete)
  * ------------------------------------------------------------------
  */
 
-static void
-log_usage(const struct wire_done *done)
-{
-	const dsr1_usage *usage = &done->usage;
-
-	ereport(LOG,
-			(errmsg("dsr1 request: %d prompt tokens (%d cached), %d answer tokens, queue %.1f ms, prefill %.1f ms, decode %.1f ms",
-					usage->prompt_tokens, usage->cached_tokens, usage->completion_tokens,
-					usage->queue_ms, usage->prefill_ms, usage->decode_ms),
-			 errhidestmt(true)));
-}
-
 static text *
 read_answer(const EngineRequest *request)
 {
@@ -152,8 +141,6 @@ read_answer(const EngineRequest *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("request to the inference engine was canceled")));
-	if (setting_log_requests)
-		log_usage(&done);
 	return engine_text_back(done.piece.text);
 }
 

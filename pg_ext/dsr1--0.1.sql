@@ -275,3 +275,69 @@ COMMENT ON VIEW dsr1_stat_progress_job IS 'workers of jobs, one row each';
 COMMENT ON COLUMN dsr1_stat_progress_job.rows_done IS 'since the worker started';
 
 GRANT SELECT ON dsr1_jobs, dsr1_job_errors, dsr1_stat_progress_job TO PUBLIC;
+
+--
+-- Requests, usage, cancelling
+--
+
+CREATE FUNCTION dsr1_stat_requests(OUT id bigint, OUT pid int, OUT datid oid, OUT login oid, OUT role oid,
+                                   OUT kind text, OUT state text, OUT job bigint, OUT began timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sql_stat_requests'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+CREATE FUNCTION dsr1_stat_usage(OUT login oid, OUT datid oid, OUT function text, OUT calls bigint, OUT errors bigint,
+                                OUT prompt_tokens bigint, OUT cached_tokens bigint, OUT generated_tokens bigint,
+                                OUT engine_ms float8, OUT tokens_today bigint, OUT stats_reset timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sql_stat_usage'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+CREATE FUNCTION dsr1_stat_reset(role oid DEFAULT 0)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sql_stat_reset'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+CREATE FUNCTION dsr1_cancel(request bigint)
+RETURNS bool
+AS 'MODULE_PATHNAME', 'sql_cancel'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION dsr1_stat_requests() IS 'requests to the inference engine that are on their way';
+COMMENT ON FUNCTION dsr1_stat_usage() IS 'what roles have used of the inference engine';
+COMMENT ON FUNCTION dsr1_stat_reset(oid) IS 'sets the figures of dsr1_stat_usage to zero, of one role or of all; not what counts towards a quota';
+COMMENT ON FUNCTION dsr1_cancel(bigint) IS 'cancels a request of dsr1_stat_requests: its statement fails, or its row of a job is tried again';
+
+REVOKE EXECUTE ON FUNCTION dsr1_stat_reset(oid) FROM PUBLIC;
+
+CREATE VIEW dsr1_stat_requests AS
+    SELECT r.id, r.pid, d.datname, pg_catalog.pg_get_userbyid(r.role) AS role, r.kind, r.state,
+           pg_catalog.clock_timestamp() - r.began AS wait, r.job, a.query_id, a.query
+      FROM @extschema@.dsr1_stat_requests() r
+           LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = r.pid
+           LEFT JOIN pg_catalog.pg_database d ON d.oid = r.datid;
+
+COMMENT ON VIEW dsr1_stat_requests IS 'requests to the inference engine that are on their way';
+COMMENT ON COLUMN dsr1_stat_requests.state IS 'waiting (for the engine to come, or for the role''s other requests), running or cancelled';
+COMMENT ON COLUMN dsr1_stat_requests.query IS 'the statement; of other roles for members of pg_read_all_stats only';
+
+CREATE VIEW dsr1_stat_usage AS
+    SELECT pg_catalog.pg_get_userbyid(u.login) AS role, d.datname, u.function, u.calls, u.errors,
+           u.prompt_tokens, u.cached_tokens, u.generated_tokens, u.engine_ms,
+           CASE WHEN q.quota IS NOT NULL
+                THEN GREATEST(0, q.quota - pg_catalog.sum(u.tokens_today) OVER (PARTITION BY u.login)) END AS quota_left,
+           u.stats_reset
+      FROM @extschema@.dsr1_stat_usage() u
+           LEFT JOIN pg_catalog.pg_database d ON d.oid = u.datid
+           LEFT JOIN LATERAL
+           (SELECT NULLIF(pg_catalog.split_part(c, '=', 2)::bigint, -1) AS quota
+              FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
+             WHERE s.setrole = u.login AND s.setdatabase IN (0, u.datid)
+               AND pg_catalog.starts_with(c, 'dsr1.max_tokens_per_day=')
+             ORDER BY s.setdatabase DESC LIMIT 1) q ON true;
+
+COMMENT ON VIEW dsr1_stat_usage IS 'what you, or for pg_read_all_stats everybody, have used since the server started';
+COMMENT ON COLUMN dsr1_stat_usage.role IS 'who logged in';
+COMMENT ON COLUMN dsr1_stat_usage.quota_left IS 'tokens left today of the role''s dsr1.max_tokens_per_day, in all databases; NULL: no limit';
+
+GRANT SELECT ON dsr1_stat_requests, dsr1_stat_usage TO PUBLIC;

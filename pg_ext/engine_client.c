@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "admission.h"
 #include "engine_client.h"
 #include "engine_connection.h"
 #include "engine_error.h"
@@ -42,7 +43,10 @@ hang_up(void)
 		EngineRequest *request = dlist_container(EngineRequest, node, iter.cur);
 
 		if (request->state == REQUEST_SENT)
+		{
 			request->state = REQUEST_NEW;
+			admission_sent(request, false);
+		}
 	}
 }
 
@@ -69,6 +73,7 @@ forget(void *arg)
 	dlist_delete(&request->node);
 	if (request->state == REQUEST_SENT)
 		cancel(request);
+	admission_leave(request);
 	buffer_free(&request->frame);
 	buffer_free(&request->answer);
 }
@@ -84,6 +89,7 @@ engine_request_new(void)
 	request->id = ++last_id;
 	request->state = REQUEST_NEW;
 	request->lives = LIVES;
+	request->place = -1;
 	dlist_push_tail(&requests, &request->node);
 	request->callback.func = forget;
 	request->callback.arg = request;
@@ -124,7 +130,23 @@ raise_no_memory(void)
 			 errdetail("Failed on a request to the inference engine.")));
 }
 
-/* Everything that has not been sent on this connection, oldest first. */
+static bool
+any_in_flight(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &requests)
+	{
+		if (dlist_container(EngineRequest, node, iter.cur)->state == REQUEST_SENT)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Everything that has not been sent on this connection, oldest first, as far as
+ * the role's limits allow.
+ */
 static void
 send_new(void)
 {
@@ -137,24 +159,14 @@ send_new(void)
 		/* one that is still being put together has no frame */
 		if (request->state != REQUEST_NEW || request->frame.size == 0)
 			continue;
+		if (!admission_enter(request, any_in_flight()))
+			continue;
 		if (!connection_put(request->frame.data, request->frame.size))
 			raise_no_memory();
 		request->state = REQUEST_SENT;
+		admission_sent(request, true);
 	}
 	(void) connection_flush();
-}
-
-static bool
-any_in_flight(void)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &requests)
-	{
-		if (dlist_container(EngineRequest, node, iter.cur)->state == REQUEST_SENT)
-			return true;
-	}
-	return false;
 }
 
 /* An engine that has ended while we were idle is nobody's death. */
@@ -213,6 +225,7 @@ take_frame(const struct wire_frame *frame)
 			raise_no_memory();
 		request->answer_type = frame->type;
 		request->state = REQUEST_ANSWERED;
+		admission_answered(request);
 		return;
 	}
 	/* else the answer to one that was cancelled meanwhile */
@@ -235,6 +248,35 @@ take_end(ConnectionEnd end)
 	hang_up();
 }
 
+/* Somebody has called dsr1_cancel(): that is the answer, then. */
+static void
+take_cancelled(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &requests)
+	{
+		EngineRequest *request = dlist_container(EngineRequest, node, iter.cur);
+		struct wire_error error = {
+			.status = DSR1_ERR_CANCELLED,
+			.message = wire_text("canceling request to the inference engine due to dsr1_cancel()")
+		};
+		struct buffer frame = {0};
+
+		if (request->state > REQUEST_SENT || !admission_is_cancelled(request))
+			continue;
+		if (request->state == REQUEST_SENT)
+			cancel(request);
+		if (!wire_put_error(&frame, request->id, &error))
+			raise_no_memory();
+		buffer_append(&request->answer, frame.data + WIRE_FRAME_HEADER, frame.size - WIRE_FRAME_HEADER);
+		buffer_free(&frame);
+		request->answer_type = WIRE_ERROR;
+		request->state = REQUEST_ANSWERED;
+		admission_answered(request);
+	}
+}
+
 static void
 pump(long timeout_ms)
 {
@@ -245,6 +287,7 @@ pump(long timeout_ms)
 		take_frame(&frame);
 	if (end != CONNECTION_LIVES)
 		take_end(end);
+	take_cancelled();
 }
 
 /* ------------------------------------------------------------------

@@ -43,6 +43,8 @@ typedef struct EngineRequest
 	EngineRequestState state;
 	int			lives;			/* deaths of the engine that it survives */
 	int64		job;			/* that it is for, or 0 */
+	uint64		number;			/* in views and logs; 0: not admitted yet */
+	int			place;			/* in the list of requests, or -1 */
 	struct buffer frame;		/* what was asked, kept to be asked again */
 	unsigned	answer_type;	/* of the frame that ended it, e.g. WIRE_DONE */
 	struct buffer answer;		/* the payload of that frame */

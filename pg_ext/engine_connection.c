@@ -29,6 +29,7 @@
 
 static pgsocket sock = PGINVALID_SOCKET;
 static Oid	greeted_as = InvalidOid;	/* the role that the engine knows us by */
+static int	greeted_sharing;		/* dsr1.prefix_sharing then */
 static bool greeted = false;	/* and it has greeted us */
 static struct wire_reader reader;
 static struct buffer out;
@@ -65,7 +66,7 @@ connection_is_stale(void)
 	ssize_t		n;
 
 	/* The engine scopes what requests share by role, which SET ROLE changes. */
-	if (greeted_as != GetUserId())
+	if (greeted_as != GetUserId() || greeted_sharing != setting_prefix_sharing)
 		return true;
 	n = recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 	return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
@@ -83,13 +84,14 @@ greet(void)
 		.protocol = WIRE_PROTOCOL,
 		.peer = WIRE_PEER_BACKEND,
 		.pid = MyProcPid,
-		.database = MyDatabaseId,
-		.role = GetUserId(),
+		.database = setting_prefix_sharing == SHARING_CLUSTER ? InvalidOid : MyDatabaseId,
+		.role = setting_prefix_sharing == SHARING_ROLE ? GetUserId() : InvalidOid,
 		.version = wire_text(DSR1_VERSION),
 		.model = wire_text("")
 	};
 
-	greeted_as = hello.role;
+	greeted_as = GetUserId();
+	greeted_sharing = setting_prefix_sharing;
 	return wire_put_hello(&out, &hello);
 }
 

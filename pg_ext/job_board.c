@@ -29,7 +29,7 @@ static SharedJob *mine = NULL;
  */
 
 static void
-look_locked(Shared *board, Oid database, TimestampTz at)
+look_locked(Shared *board, Oid database, Oid owner, int64 job, TimestampTz at)
 {
 	SharedLook *place = NULL;
 
@@ -37,7 +37,7 @@ look_locked(Shared *board, Oid database, TimestampTz at)
 	{
 		SharedLook *look = &board->looks[i];
 
-		if (look->database == database)
+		if (look->database == database && look->job == job)
 		{
 			place = look;
 			break;
@@ -48,21 +48,29 @@ look_locked(Shared *board, Oid database, TimestampTz at)
 	/* with more databases than places, the first one is looked at for all */
 	if (place == NULL)
 		place = &board->looks[database % SHARED_LOOKS];
-	if (place->database != database || at < place->at)
+	if (place->database != database || place->job != job || at < place->at)
 		place->at = at;
 	place->database = database;
+	place->owner = owner;
+	place->job = job;
 	if (board->supervisor)
 		SetLatch(board->supervisor);
 }
 
 void
-job_board_look(Oid database, TimestampTz at)
+job_board_want(Oid database, Oid owner, int64 job, TimestampTz at)
 {
 	Shared	   *board = shared();
 
 	LWLockAcquire(&board->lock, LW_EXCLUSIVE);
-	look_locked(board, database, at);
+	look_locked(board, database, owner, job, at);
 	LWLockRelease(&board->lock);
+}
+
+void
+job_board_look(Oid database, TimestampTz at)
+{
+	job_board_want(database, InvalidOid, 0, at);
 }
 
 static void
@@ -87,25 +95,26 @@ job_board_set_supervisor(Latch *latch)
 	before_shmem_exit(forget_supervisor, (Datum) 0);
 }
 
-Oid
-job_board_next_look(TimestampTz now)
+bool
+job_board_next_look(TimestampTz now, SharedLook *next)
 {
 	Shared	   *board = shared();
-	Oid			database = InvalidOid;
+	bool		found = false;
 
 	LWLockAcquire(&board->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < SHARED_LOOKS && !OidIsValid(database); i++)
+	for (int i = 0; i < SHARED_LOOKS && !found; i++)
 	{
 		SharedLook *look = &board->looks[i];
 
 		if (OidIsValid(look->database) && look->at <= now)
 		{
-			database = look->database;
+			*next = *look;
 			look->database = InvalidOid;
+			found = true;
 		}
 	}
 	LWLockRelease(&board->lock);
-	return database;
+	return found;
 }
 
 TimestampTz
@@ -149,7 +158,7 @@ leave(int look_ms)
 		return;
 	LWLockAcquire(&board->lock, LW_EXCLUSIVE);
 	if (look_ms >= 0)
-		look_locked(board, mine->database,
+		look_locked(board, mine->database, InvalidOid, 0,
 					TimestampTzPlusMilliseconds(GetCurrentTimestamp(), look_ms));
 	mine->pid = 0;
 	mine->latch = NULL;

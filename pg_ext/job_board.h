@@ -39,6 +39,9 @@ extern bool job_board_has_worker(Oid database, int64 job);
 /* The database's jobs are to be looked at then, if not before. */
 extern void job_board_look(Oid database, TimestampTz at);
 
+/* The same, for a job that is known to want a worker. */
+extern void job_board_want(Oid database, Oid owner, int64 job, TimestampTz at);
+
 /* ------------------------------------------------------------------
  *	For the supervisor
  * ------------------------------------------------------------------
@@ -46,8 +49,8 @@ extern void job_board_look(Oid database, TimestampTz at);
 
 extern void job_board_set_supervisor(Latch *latch);
 
-/* Takes a database that is due from the list; InvalidOid if there is none. */
-extern Oid	job_board_next_look(TimestampTz now);
+/* Takes from the list what is due; false if there is nothing. */
+extern bool job_board_next_look(TimestampTz now, SharedLook *next);
 
 /* When the next one is due; DT_NOEND if there is none. */
 extern TimestampTz job_board_next_time(void);

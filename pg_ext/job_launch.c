@@ -34,7 +34,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#define LOOK_AGAIN	5000		/* ms, when there was no slot for a worker */
+#define LOOK_AGAIN	5000		/* ms, for what a prepared transaction brings */
 
 PGDLLEXPORT void job_look_main(Datum arg);
 
@@ -100,8 +100,8 @@ wake(const Waking *waking)
 	if (job_board_wake(MyDatabaseId, waking->job))
 		return;
 	if (!job_launch(MyDatabaseId, waking->owner, waking->job))
-		job_board_look(MyDatabaseId,
-					   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOOK_AGAIN));
+		job_board_want(MyDatabaseId, waking->owner, waking->job,
+					   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000));
 }
 
 static void
@@ -211,7 +211,9 @@ look_at_jobs(void)
 			next = Min(next, at);
 		else if (!job_board_has_worker(MyDatabaseId, job) &&
 				 !job_launch(MyDatabaseId, (Oid) job_int64(i, 2), job))
-			next = Min(next, TimestampTzPlusMilliseconds(now, LOOK_AGAIN));
+			/* perhaps this process has the last slot */
+			job_board_want(MyDatabaseId, (Oid) job_int64(i, 2), job,
+						   TimestampTzPlusMilliseconds(now, 200));
 	}
 	if (next != DT_NOEND)
 		job_board_look(MyDatabaseId, next);

@@ -31,6 +31,17 @@ int			setting_max_tokens;
 int			setting_start_timeout;
 int			setting_request_timeout;
 bool		setting_log_requests;
+int			setting_max_tokens_per_day;
+int			setting_max_concurrent;
+int			setting_priority;
+int			setting_prefix_sharing;
+
+static const struct config_enum_entry sharing_options[] = {
+	{"role", SHARING_ROLE, false},
+	{"database", SHARING_DATABASE, false},
+	{"cluster", SHARING_CLUSTER, false},
+	{NULL, 0, false}
+};
 
 /* A count for the engine, where zero lets it choose. */
 static void
@@ -129,10 +140,42 @@ define_session_settings(void)
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
+static void
+define_limit(const char *name, const char *what, const char *more, int *variable,
+			 int standard, int least, int most)
+{
+	DefineCustomIntVariable(name, what, more, variable, standard, least, most,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+/* For ALTER ROLE ... SET: the role that logs in is bound by them, and cannot change them. */
+static void
+define_role_settings(void)
+{
+	define_limit("dsr1.max_tokens_per_day",
+				 "Tokens, read and written, that a role may use in a day.",
+				 "-1 means no limit.",
+				 &setting_max_tokens_per_day, -1, -1, INT_MAX);
+	define_limit("dsr1.max_concurrent",
+				 "Requests to the inference engine that a role may have at once.",
+				 "-1 means no limit.",
+				 &setting_max_concurrent, -1, -1, INT_MAX);
+	define_limit("dsr1.priority",
+				 "Requests with a larger number run first.",
+				 "Jobs have priorities of their own, below zero.",
+				 &setting_priority, 0, -1000, 1000);
+	DefineCustomEnumVariable("dsr1.prefix_sharing",
+							 "Who shares the computed beginnings of prompts.",
+							 "What is shared can be told from how fast an answer comes.",
+							 &setting_prefix_sharing, SHARING_ROLE, sharing_options,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
 void
 settings_define(void)
 {
 	define_engine_settings();
 	define_session_settings();
+	define_role_settings();
 	MarkGUCPrefixReserved("dsr1");
 }

@@ -28,6 +28,19 @@ extern int	setting_start_timeout;	/* ms */
 extern int	setting_request_timeout;	/* ms, 0 turns it off */
 extern bool setting_log_requests;
 
+/* A role's */
+typedef enum SettingSharing
+{
+	SHARING_ROLE,
+	SHARING_DATABASE,
+	SHARING_CLUSTER
+} SettingSharing;
+
+extern int	setting_max_tokens_per_day; /* -1: any number */
+extern int	setting_max_concurrent; /* -1: any number */
+extern int	setting_priority;
+extern int	setting_prefix_sharing; /* a SettingSharing */
+
 extern void settings_define(void);
 
 #endif							/* SETTINGS_H */

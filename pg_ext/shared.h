@@ -48,10 +48,12 @@ typedef struct SharedJob
 	TimestampTz started;
 } SharedJob;
 
-/* When a database's jobs are to be looked at next. */
+/* When a database's jobs are to be looked at next, or a job's worker started. */
 typedef struct SharedLook
 {
 	Oid			database;		/* InvalidOid: a free place */
+	Oid			owner;			/* of the job */
+	int64		job;			/* 0: all of the database's */
 	TimestampTz at;
 } SharedLook;
 

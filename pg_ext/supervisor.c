@@ -338,17 +338,17 @@ static void
 look_at_jobs(Supervisor *supervisor)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Oid			database;
+	SharedLook	look;
 
 	if (RecoveryInProgress())
 		return;
 	if (!supervisor->looked_at_all)
 		supervisor->looked_at_all = job_launch_look(InvalidOid);
-	while (OidIsValid(database = job_board_next_look(now)))
+	while (job_board_next_look(now, &look))
 	{
-		if (job_launch_look(database))
+		if (look.job ? job_launch(look.database, look.owner, look.job) : job_launch_look(look.database))
 			continue;
-		job_board_look(database, TimestampTzPlusMilliseconds(now, LOOK_PAUSE));
+		job_board_want(look.database, look.owner, look.job, TimestampTzPlusMilliseconds(now, LOOK_PAUSE));
 		break;
 	}
 }

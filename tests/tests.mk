@@ -27,7 +27,10 @@ check-tsan: ## unit tests under ThreadSanitizer
 installcheck: all ## install the extension, test it in private servers
 	@scripts/pg-test
 
-.PHONY: tests-built check-asan check-tsan
+check-crash: all ## kill everything 50 times during a job over 5,000 rows
+	@DSR1_CRASH_KILLS=50 scripts/pg-test tap tests/tap/007_crash.pl
+
+.PHONY: tests-built check-asan check-tsan check-crash
 .PRECIOUS: $(B)/obj/%.o
 -include $(UNIT_SRC:%.c=$(B)/obj/%.d)
 

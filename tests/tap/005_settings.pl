@@ -38,7 +38,7 @@ ok( wait_until(
 
 # What is logged, and what never is
 $node->safe_psql('postgres', "SET dsr1.log_requests = on; SET log_statement = 'none'; $question");
-like(slurp_file($node->logfile), qr/dsr1 request: 5 prompt tokens \(\d+ cached\), 1 answer tokens/, 'dsr1.log_requests');
+like(slurp_file($node->logfile), qr/dsr1 request \d+ \(complete\): 5 prompt tokens \(\d+ cached\), 1 answer tokens/, 'dsr1.log_requests');
 unlike(slurp_file($node->logfile), qr/ Paris/, 'answers are not logged');
 
 # A database that holds less than UTF-8
