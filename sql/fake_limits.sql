@@ -62,8 +62,10 @@ SELECT count(*) FROM dsr1_jobs;
 \c - regress_dsr1_reader
 SELECT count(*) FROM dsr1_jobs;
 SELECT count(*) FROM dsr1_job_errors;
+\set VERBOSITY sqlstate
 SELECT dsr1_job_cancel(:job);
 SELECT dsr1_job_wait(:job);
+\set VERBOSITY default
 SELECT * FROM dsr1_job;
 SELECT dsr1_annotate('slow', 'answer', 'x');
 \c - regress_dsr1_other

@@ -119,9 +119,10 @@ SELECT dsr1_job_wait(:job, '60 s');
 SELECT state, last_error FROM dsr1_jobs WHERE id = :job;
 
 -- refused
-\set VERBOSITY terse
+\set VERBOSITY sqlstate
 SELECT dsr1_job_pause(:job);
 SELECT dsr1_job_resume(:job);
+\set VERBOSITY terse
 SELECT dsr1_job_pause(-1);
 SELECT dsr1_job_wait(-1);
 SELECT dsr1_job_alter(:job, '{"where": "true"}');

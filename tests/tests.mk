@@ -27,8 +27,9 @@ check-tsan: ## unit tests under ThreadSanitizer
 installcheck: all ## install the extension, test it in private servers
 	@scripts/pg-test
 
-check-crash: all ## kill everything 50 times during a job over 5,000 rows
-	@DSR1_CRASH_KILLS=50 scripts/pg-test tap tests/tap/007_crash.pl
+check-crash: all ## kill everything 50 times during a job over 5,000 rows; cancel 500 times; 20,000 odd calls
+	@DSR1_CRASH_KILLS=50 DSR1_CANCELS=500 DSR1_ARGUMENT_CALLS=20000 \
+	    scripts/pg-test tap tests/tap/007_crash.pl tests/tap/008_arguments.pl tests/tap/009_cancel_often.pl
 
 .PHONY: tests-built check-asan check-tsan check-crash
 .PRECIOUS: $(B)/obj/%.o
