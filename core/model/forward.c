@@ -5,6 +5,7 @@
  */
 #include "model/step.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Rows of one sequence, cut into tiles that attend together. */
@@ -65,6 +66,60 @@ static int gather_logits(struct worker *w, const float *y, const float *norm)
     return n;
 }
 
+static int largest(const float *x, int n)
+{
+    /* Lanes without a branch, which the compiler makes vectors of; then the first that equals the largest. */
+    float lane[16], max = x[0];
+    int i = 0;
+    for (int j = 0; j < 16; j++)
+        lane[j] = max;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++)
+            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (; i < n; i++)
+        max = x[i] > max ? x[i] : max;
+    for (int j = 0; j < 16; j++)
+        max = lane[j] > max ? lane[j] : max;
+    for (i = 0; i < n - 1 && x[i] != max;)
+        i++;
+    return x[i] == max ? i : 0;
+}
+
+/* One piece of a row; those behind n_choices stay empty. */
+static void sum_up(struct worker *w, int row, int piece)
+{
+    struct step *s = w->step;
+    int from = piece * LOGITS_PIECE, left = s->n_choices - from, n = left < LOGITS_PIECE ? left : LOGITS_PIECE;
+    struct logits_piece *to = &s->pieces[(size_t) row * (size_t) s->n_pieces + (size_t) piece];
+    const float *x = s->logits + (size_t) row * (size_t) s->model->shape.n_vocab + from;
+    float *exps = s->exps + (size_t) w->thread * LOGITS_PIECE;
+    *to = (struct logits_piece){0, -INFINITY, 0};
+    if (n <= 0)
+        return;
+    to->best = from + largest(x, n);
+    to->max = x[to->best - from];
+    memcpy(exps, x, (size_t) n * sizeof *exps);
+    to->sum = s->kernels->softmax_exp(exps, n);
+}
+
+int step_best(const struct step *s, int row)
+{
+    const struct logits_piece *p = s->pieces + (size_t) row * (size_t) s->n_pieces, *best = p;
+    for (int i = 1; i < s->n_pieces; i++)
+        if (p[i].max > best->max)
+            best = &p[i];
+    return best->best;
+}
+
+double step_log_total(const struct step *s, int row)
+{
+    const struct logits_piece *p = s->pieces + (size_t) row * (size_t) s->n_pieces;
+    double max = (double) s->logits[(size_t) row * (size_t) s->model->shape.n_vocab + (size_t) step_best(s, row)], sum = 0;
+    for (int i = 0; i < s->n_pieces; i++)
+        sum += p[i].sum > 0 ? p[i].sum * exp((double) p[i].max - max) : 0;
+    return max + log(sum);
+}
+
 static void output_logits(struct worker *w, int n, const struct weight *o)
 {
     struct step *s = w->step;
@@ -77,6 +132,10 @@ static void output_logits(struct worker *w, int n, const struct weight *o)
     while (m->logit_scale != 1 && worker_take(w, n, 1, &first, &last))
         for (int i = 0; i < m->n_vocab; i++)
             s->logits[(size_t) first * (size_t) m->n_vocab + (size_t) i] /= m->logit_scale;
+    if (m->logit_scale != 1)
+        worker_sync(w);
+    while (worker_take(w, n * s->n_pieces, 1, &first, &last))
+        sum_up(w, first / s->n_pieces, first % s->n_pieces);
 }
 
 static void one_layer(struct worker *w, int i, const float *y)

@@ -161,6 +161,10 @@ static void take_all(struct step *s, bool *failed)
         take_act(s, &s->nextn_in, rows, 2 * m->n_embd, failed);
     take_act(s, &s->logits_in, s->max_logits, m->n_embd, failed);
     s->logits = take(s, (size_t) s->max_logits * (size_t) m->n_vocab, sizeof(float), failed);
+    s->n_choices = m->n_vocab;
+    s->n_pieces = (m->n_vocab + LOGITS_PIECE - 1) / LOGITS_PIECE;
+    s->pieces = take(s, (size_t) s->max_logits * (size_t) s->n_pieces, sizeof *s->pieces, failed);
+    s->exps = take(s, (size_t) n_threads * LOGITS_PIECE, sizeof *s->exps, failed);
     s->workers = take(s, (size_t) n_threads, sizeof *s->workers, failed);
     size_t scratch = size_align(scratch_size(s), 4096);
     char *block = take(s, (size_t) n_threads, scratch, failed);

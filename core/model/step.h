@@ -34,6 +34,18 @@ struct step_row {
     const float *before;    /* step_run_nextn: the residual stream of the row before this one, or NULL */
 };
 
+/*
+ * A piece of a row of logits: what softmax and choice need of it. The row's
+ * total is summed in order of its pieces, whoever computed them.
+ */
+enum { LOGITS_PIECE = 4096 };
+
+struct logits_piece {
+    int best;               /* the lowest id among the largest */
+    float max;
+    double sum;             /* of exp(logit - max) */
+};
+
 /* Rows of one sequence that attend together. */
 struct tile {
     int first, n;           /* rows */
@@ -111,6 +123,10 @@ struct step {
     struct act nextn_in;    /* rows x 2d */
     struct act logits_in;   /* max_logits x d */
     float *logits;          /* max_logits x n_vocab */
+    int n_choices;          /* the first so many logits of a row count: set by the caller, at first all */
+    int n_pieces;           /* of a row */
+    struct logits_piece *pieces;    /* max_logits x n_pieces */
+    float *exps;            /* threads x LOGITS_PIECE */
     float **pointers;       /* scratch for output row pointers, see worker_outputs */
 
     atomic_int counters[3];
@@ -136,6 +152,10 @@ void step_close(struct step *step);
 
 /* Runs step->rows[0 .. n_rows-1]. Cannot fail. */
 void step_run(struct step *step);
+
+/* Of row `row` of the logits: the largest, the lowest id among equals; and log(sum(exp(logits))). */
+int step_best(const struct step *step, int row);
+double step_log_total(const struct step *step, int row);
 
 /*
  * Runs the multi-token-prediction block on rows[0 .. n_rows-1], where the model has one: of a token and the state

@@ -16,9 +16,9 @@ void answer_send(const struct request *r, dsr1_event *event)
         r->on_event(event, r->user);
 }
 
-static float *logits_of(const struct engine *e, const struct step_row *row)
+static float *logits_of(const struct engine *e, int row)
 {
-    return e->step.logits + (size_t) row->logits * (size_t) e->model->shape.n_vocab;
+    return e->step.logits + (size_t) row * (size_t) e->model->shape.n_vocab;
 }
 
 /* ------------------------------------------------------------------ */
@@ -31,7 +31,7 @@ static void send_logits(struct engine *e, const struct request *r, const struct 
                   (r->want_logits == DSR1_LOGITS_LAST && row->position == r->n_prompt - 1);
     if (!wanted || row->logits < 0 || row->position >= r->n_prompt)
         return;
-    dsr1_event event = {.type = DSR1_EVENT_LOGITS, .position = row->position, .logits = logits_of(e, row)};
+    dsr1_event event = {.type = DSR1_EVENT_LOGITS, .position = row->position, .logits = logits_of(e, row->logits)};
     answer_send(r, &event);
 }
 
@@ -120,21 +120,21 @@ static void push_text(struct engine *e, struct request *r, int32_t token)
 }
 
 /* What the model itself thinks of a token. */
-static float judge(struct engine *e, const struct request *r, const float *logits, int32_t token, dsr1_top *top,
-                   int *n_top)
+static float judge(struct engine *e, const struct request *r, int row, int32_t token, dsr1_top *top, int *n_top)
 {
-    double total = sampler_log_total(e->kernels, logits, e->n_choices, e->work.values);
+    const float *logits = logits_of(e, row);
+    double total = step_log_total(&e->step, row);
     *n_top = sampler_top(logits, e->n_choices, total, top, r->n_top);
     return (float) ((double) logits[token] - total);
 }
 
-/* The next token that the caller does not know yet, and whether the answer ends with it. logits: those before it, or NULL. */
-static void tell(struct engine *e, struct request *r, const float *logits)
+/* The next token that the caller does not know yet, and whether the answer ends with it. row: of the logits before it, or -1. */
+static void tell(struct engine *e, struct request *r, int row)
 {
     int32_t token = r->tokens[r->n_told];
     dsr1_top top[DSR1_TOP_MAX];
     int n_top = 0;
-    float logprob = logits ? judge(e, r, logits, token, top, &n_top) : NAN;
+    float logprob = row >= 0 ? judge(e, r, row, token, top, &n_top) : NAN;
     if (r->n_told == r->n_prompt)
         r->t_first = clock_seconds();
     r->n_told++;
@@ -159,7 +159,7 @@ static void tell(struct engine *e, struct request *r, const float *logits)
 static void tell_forced(struct engine *e, struct request *r)
 {
     while (!request_judges(r) && r->n_told < r->n_tokens && r->finish == DSR1_FINISH_NONE)
-        tell(e, r, NULL);
+        tell(e, r, -1);
 }
 
 /* Tokens without an alternative cost no step of their own: they are computed together with what follows. */
@@ -197,16 +197,24 @@ static bool thought_is_over(const struct request *r, int32_t token)
            (r->separate_reasoning && (r->reasoning.state == REASONING_CLOSED || r->reasoning.state == REASONING_ANSWER));
 }
 
-static int32_t choose(struct engine *e, struct request *r, const float *logits, const uint64_t *allowed, int budget)
+/* The best token of all was found with the logits. */
+static bool takes_best(const struct request *r, const uint64_t *allowed)
+{
+    return r->sampler.temperature == 0 && !allowed && (r->sampler.repeat_penalty == 0 || r->sampler.repeat_penalty == 1);
+}
+
+static int32_t choose(struct engine *e, struct request *r, int row, const uint64_t *allowed, int budget)
 {
     int n_recent = r->n_tokens < REPEAT_WINDOW ? r->n_tokens : REPEAT_WINDOW;
-    int32_t token = sampler_choose(&r->sampler, e->kernels, logits, e->n_choices, allowed,
-                                   r->tokens + r->n_tokens - n_recent, n_recent,
-                                   (uint64_t) (r->n_tokens - r->n_prompt), &e->work);
+    int32_t token = takes_best(r, allowed)
+                        ? step_best(&e->step, row)
+                        : sampler_choose(&r->sampler, e->kernels, logits_of(e, row), e->n_choices, allowed,
+                                         r->tokens + r->n_tokens - n_recent, n_recent,
+                                         (uint64_t) (r->n_tokens - r->n_prompt), &e->work);
     return obey_correct(&r->obey, token, tokenizer_is_end(e->tokenizer, token), budget);
 }
 
-static void next_token(struct engine *e, struct request *r, const float *logits)
+static void next_token(struct engine *e, struct request *r, int row)
 {
     const uint64_t *allowed;
     int budget = r->n_limit - r->n_tokens;
@@ -219,10 +227,10 @@ static void next_token(struct engine *e, struct request *r, const float *logits)
         error_set(&r->error, DSR1_ERR_LIMIT, "the constraint is too entangled here, or memory is short");
         return;
     }
-    int32_t token = choose(e, r, logits, allowed, budget);
+    int32_t token = choose(e, r, row, allowed, budget);
     r->tokens[r->n_tokens++] = token;
     obey_accept(&r->obey, token);
-    tell(e, r, logits);
+    tell(e, r, row);
     if (r->obey.thinking && r->finish == DSR1_FINISH_NONE && thought_is_over(r, token))
         end_thinking(e, r, token);
     if (r->finish == DSR1_FINISH_NONE)
@@ -249,7 +257,7 @@ static void take_prompt(struct engine *e, struct request *r, const struct step_r
     if (r->pooling != DSR1_POOLING_NONE)
         send_embedding(e, r);
     if (r->score.n_texts > 0)
-        score_begin(e, r, logits_of(e, &rows[n - 1]));
+        score_begin(e, r, rows[n - 1].logits);
 }
 
 /* What stands behind this row's token: it is known already, or chosen now. */
@@ -259,9 +267,9 @@ static void take_answer(struct engine *e, struct request *r, const struct step_r
     if (row->logits < 0 || next < r->n_told || r->finish != DSR1_FINISH_NONE)
         return;
     if (next < r->n_tokens)
-        tell(e, r, logits_of(e, row));
+        tell(e, r, row->logits);
     else if (r->n_tokens < r->n_limit)
-        next_token(e, r, logits_of(e, row));
+        next_token(e, r, row->logits);
 }
 
 /*

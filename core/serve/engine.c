@@ -125,6 +125,7 @@ dsr1_status engine_open(const struct model *model, const struct tokenizer *token
         engine_close(e);
         return status;
     }
+    e->step.n_choices = e->n_choices;
     *out = e;
     return DSR1_OK;
 }

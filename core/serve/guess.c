@@ -44,15 +44,6 @@ static bool takes_part(const struct share *share)
            r->n_limit > r->n_prompt;
 }
 
-static int best(const float *logits, int n)
-{
-    int at = 0;
-    for (int i = 1; i < n; i++)
-        if (logits[i] > logits[at])
-            at = i;
-    return at;
-}
-
 void guess_run(struct engine *e)
 {
     int n = 0, n_logits = 0;
@@ -71,8 +62,7 @@ void guess_run(struct engine *e)
         struct request *r = e->running[i].request;
         for (; row < n && e->step.rows[row].seq == &r->seq; row++)
             if (e->step.rows[row].logits >= 0)
-                r->guess.next = best(e->step.logits + (size_t) e->step.rows[row].logits * (size_t) e->model->shape.n_vocab,
-                                     e->n_choices);
+                r->guess.next = step_best(&e->step, e->step.rows[row].logits);
     }
 }
 

@@ -113,13 +113,6 @@ static int sample(const struct sampler *s, const struct kernels *k, float *p, in
     return draw(p, ids + count - kept, kept, u);
 }
 
-double sampler_log_total(const struct kernels *k, const float *logits, int n, float *values)
-{
-    double max = logits[argmax(logits, n)];
-    memcpy(values, logits, (size_t) n * sizeof *logits);
-    return max + log(k->softmax_exp(values, n));
-}
-
 int sampler_top(const float *logits, int n, double log_total, dsr1_top *top, int most)
 {
     int count = 0;

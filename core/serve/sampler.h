@@ -34,10 +34,7 @@ int32_t sampler_choose(const struct sampler *sampler, const struct kernels *kern
                        const uint64_t *allowed, const int32_t *recent, int n_recent, uint64_t draw,
                        struct sampler_work *work);
 
-/* log(sum(exp(logits))): a logit less this is a log-probability. values has room for n floats. */
-double sampler_log_total(const struct kernels *kernels, const float *logits, int n, float *values);
-
-/* The `most` largest logits, in descending order, the lowest id first among equals; returns how many. */
+/* The `most` largest logits as log-probabilities (log_total: log(sum(exp(logits)))), in descending order, the lowest id first among equals; returns how many. */
 int sampler_top(const float *logits, int n, double log_total, dsr1_top *top, int most);
 
 #endif

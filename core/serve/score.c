@@ -85,9 +85,10 @@ static const float *logits_row(const struct engine *e, int row)
     return e->step.logits + (size_t) row * (size_t) e->model->shape.n_vocab;
 }
 
-void score_begin(struct engine *e, struct request *r, const float *logits)
+void score_begin(struct engine *e, struct request *r, int row)
 {
-    double total = sampler_log_total(e->kernels, logits, e->n_choices, e->work.values);
+    const float *logits = logits_row(e, row);
+    double total = step_log_total(&e->step, row);
     for (int i = 0; i < r->score.n_texts; i++) {
         struct score_text *text = &r->score.texts[i];
         text->sum = (double) logits[text->tokens[0]] - total;
@@ -172,7 +173,7 @@ void score_take(struct engine *e, struct share *share)
         struct score_branch *branch = branch_of(r, row->seq);
         struct score_text *text = &r->score.texts[branch->text];
         const float *logits = logits_row(e, row->logits);
-        double total = sampler_log_total(e->kernels, logits, e->n_choices, e->work.values);
+        double total = step_log_total(&e->step, row->logits);
         text->sum += (double) logits[text->tokens[++branch->n_done]] - total;
         if (branch->n_done < text->n - 1)
             continue;

@@ -51,8 +51,8 @@ static inline bool score_pending(const struct score *score)
     return score->n_finished < score->n_texts;
 }
 
-/* The row of the prompt's last token is computed: the first token of every continuation is judged by it. */
-void score_begin(struct engine *engine, struct request *request, const float *logits);
+/* The prompt is computed: the first token of every continuation is judged by row `row` of the logits. */
+void score_begin(struct engine *engine, struct request *request, int row);
 
 /* Adds rows of branches to the step while there is room; at most n_rows, and *n_logits grows. */
 void score_plan(struct engine *engine, struct share *share, int n_rows, int *n_logits);

@@ -88,8 +88,10 @@ static void the_most_likely_come_in_order(void **state)
 {
     (void) state;
     dsr1_top top[4];
-    float values[N];
-    double total = sampler_log_total(kernels_for(CPU_SCALAR), plain, N, values);
+    double total = 0;
+    for (int i = 0; i < N; i++)
+        total += exp((double) plain[i]);
+    total = log(total);
     assert_int_equal(sampler_top(plain, N, total, top, 4), 4);
     const int32_t wanted[] = {1, 3, 2, 0};
     for (int i = 0; i < 4; i++) {
