@@ -203,31 +203,75 @@ static bool takes_best(const struct request *r, const uint64_t *allowed)
     return r->sampler.temperature == 0 && !allowed && (r->sampler.repeat_penalty == 0 || r->sampler.repeat_penalty == 1);
 }
 
-static int32_t choose(struct engine *e, struct request *r, int row, const uint64_t *allowed, int budget)
+static int32_t choose(struct engine *e, const struct request *r, int row, const uint64_t *allowed, int budget,
+                      struct sampler_work *work)
 {
     int n_recent = r->n_tokens < REPEAT_WINDOW ? r->n_tokens : REPEAT_WINDOW;
     int32_t token = takes_best(r, allowed)
                         ? step_best(&e->step, row)
                         : sampler_choose(&r->sampler, e->kernels, logits_of(e, row), e->n_choices, allowed,
                                          r->tokens + r->n_tokens - n_recent, n_recent,
-                                         (uint64_t) (r->n_tokens - r->n_prompt), &e->work);
+                                         (uint64_t) (r->n_tokens - r->n_prompt), work);
     return obey_correct(&r->obey, token, tokenizer_is_end(e->tokenizer, token), budget);
+}
+
+/* The row whose logits choose the request's next token; -1: none in this step. */
+static int choosing_row(const struct engine *e, const struct share *share)
+{
+    const struct request *r = share->request;
+    int n_known = share->n - share->n_draft, row = share->first + n_known - 1;
+    bool chooses = n_known > 0 && r->n_limit > r->n_prompt && r->n_tokens < r->n_limit &&
+                   e->step.rows[row].position == r->n_tokens - 1;
+    return chooses ? e->step.rows[row].logits : -1;
+}
+
+static bool chooses_slowly(const struct engine *e, const struct share *share)
+{
+    const struct request *r = share->request;
+    return choosing_row(e, share) >= 0 && (r->obey.now || !takes_best(r, NULL));
+}
+
+static void choose_some(void *context, int thread, int n_threads)
+{
+    struct engine *e = context;
+    int i;
+    (void) n_threads;
+    while ((i = atomic_fetch_add(&e->n_taken, 1)) < e->n_running) {
+        struct request *r = e->running[i].request;
+        const uint64_t *allowed;
+        int budget = r->n_limit - r->n_tokens;
+        if (chooses_slowly(e, &e->running[i]) && !obey_complete(&r->obey) && obey_mask(&r->obey, budget, &allowed))
+            r->chosen = choose(e, r, choosing_row(e, &e->running[i]), allowed, budget, &e->works[thread]);
+    }
+}
+
+void answer_choose(struct engine *e)
+{
+    int n = 0;
+    for (int i = 0; i < e->n_running; i++) {
+        e->running[i].request->chosen = -1;
+        n += chooses_slowly(e, &e->running[i]);
+    }
+    atomic_store(&e->n_taken, 0);
+    if (n > 1)
+        thread_pool_run(e->pool, choose_some, e);
 }
 
 static void next_token(struct engine *e, struct request *r, int row)
 {
-    const uint64_t *allowed;
+    const uint64_t *allowed = NULL;
     int budget = r->n_limit - r->n_tokens;
     if (obey_complete(&r->obey)) {
         r->finish = DSR1_FINISH_END;
         return;
     }
-    if (!obey_mask(&r->obey, budget, &allowed)) {
+    if (r->chosen < 0 && !obey_mask(&r->obey, budget, &allowed)) {
         r->finish = DSR1_FINISH_ERROR;
         error_set(&r->error, DSR1_ERR_LIMIT, "the constraint is too entangled here, or memory is short");
         return;
     }
-    int32_t token = choose(e, r, row, allowed, budget);
+    int32_t token = r->chosen >= 0 ? r->chosen : choose(e, r, row, allowed, budget, &e->works[0]);
+    r->chosen = -1;
     r->tokens[r->n_tokens++] = token;
     obey_accept(&r->obey, token);
     tell(e, r, row);

@@ -72,8 +72,13 @@ static dsr1_status allocate_work(struct engine *e, dsr1_error *err)
 {
     int n = e->model->shape.n_vocab, n_known = tokenizer_n_vocab(e->tokenizer);
     e->n_choices = n < n_known ? n : n_known;
-    e->work.values = memory_array((size_t) n, sizeof *e->work.values);
-    e->work.ids = memory_array((size_t) n, sizeof *e->work.ids);
+    e->works = memory_array((size_t) e->options.n_threads, sizeof *e->works);
+    for (int t = 0; t < e->options.n_threads && e->works; t++) {
+        e->works[t].values = memory_array((size_t) n, sizeof *e->works->values);
+        e->works[t].ids = memory_array((size_t) n, sizeof *e->works->ids);
+        if (!e->works[t].values || !e->works[t].ids)
+            return error_nomem(err, "an engine");
+    }
     e->running = memory_array((size_t) e->options.max_batch, sizeof *e->running);
     size_t rows = (size_t) (e->options.max_batch + e->options.chunk_size);
     e->hidden = memory_array(rows, (size_t) e->model->shape.n_embd * sizeof *e->hidden);
@@ -84,7 +89,7 @@ static dsr1_status allocate_work(struct engine *e, dsr1_error *err)
     for (e->n_by_id = 64; e->n_by_id < (size_t) e->options.max_queue && e->n_by_id < 1 << 16;)
         e->n_by_id *= 2;
     e->by_id = memory_array(e->n_by_id, sizeof *e->by_id);
-    if (!e->work.values || !e->work.ids || !e->running || !e->hidden || !e->experts || !e->by_id ||
+    if (!e->works || !e->running || !e->hidden || !e->experts || !e->by_id ||
         (nextn && !e->nextn_rows))
         return error_nomem(err, "an engine");
     return DSR1_OK;
@@ -170,8 +175,11 @@ void engine_close(struct engine *e)
     token_table_close(e->table);
     pthread_mutex_destroy(&e->table_lock);
     pthread_mutex_destroy(&e->lock);
-    free(e->work.values);
-    free(e->work.ids);
+    for (int t = 0; t < e->options.n_threads && e->works; t++) {
+        free(e->works[t].values);
+        free(e->works[t].ids);
+    }
+    free(e->works);
     free(e->hidden);
     free(e->nextn_rows);
     free(e->experts);
@@ -376,6 +384,7 @@ static void compute(struct engine *e, int n_prompt)
     double seconds = clock_seconds() - start;
     pace_learn(&e->pace, n_rows, e->step.alone, seconds);
     e->n_written = e->n_accepted = e->n_forced = 0;
+    answer_choose(e);
     for (int i = 0; i < e->n_running; i++)
         if (e->running[i].n > 0)
             answer_take(e, &e->running[i]);

@@ -32,6 +32,7 @@
 #include "text/tokenizer.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* The rows of a step that belong to one running request. */
 struct share {
@@ -53,7 +54,8 @@ struct engine {
     int32_t think_open, think_close;    /* tokens <think> and </think>, or -1 */
     struct token_table *table;      /* made for the first request that has a constraint */
     pthread_mutex_t table_lock;
-    struct sampler_work work;
+    struct sampler_work *works;     /* one a thread */
+    atomic_int n_taken;             /* answer_choose: running requests that a thread looked at */
     float *hidden;                  /* step.max_rows x n_embd: what embeddings are made of */
     uint16_t *experts;              /* step.max_rows x n_layers x n_used: what routers chose */
     struct step_row *nextn_rows;    /* step.max_rows, where the model has a block that guesses; or NULL */
@@ -88,6 +90,12 @@ void schedule_admit(struct engine *engine);
 
 /* schedule.c: fills step.rows. Returns how many of them are prompt. */
 int schedule_plan(struct engine *engine);
+
+/*
+ * answer.c: chooses the next token of every request that draws it or has to obey, with all threads; answer_take
+ * then finds it done. What the others need was found with the logits.
+ */
+void answer_choose(struct engine *engine);
 
 /* answer.c: what becomes of a request's logits; sets request->finish when it is over. */
 void answer_take(struct engine *engine, struct share *share);

@@ -38,6 +38,7 @@ struct request {
     struct kv_seq seq;
 
     struct sampler sampler;
+    int32_t chosen;             /* by answer_choose for this step; -1: not yet */
     struct draft draft;
     struct guess guess;
     bool guessed;               /* the draft of this step is the guess */
