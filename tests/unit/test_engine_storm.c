@@ -20,6 +20,28 @@ static int at_random(int n)
     return rand_r(&seed) % n;
 }
 
+/* Half of the answers must be something; some of these constraints cannot be read. */
+static void constrain(struct wire_complete *complete)
+{
+    static const char *const regex[] = {"(yes|no)", "[a-z]{3,20}(, [a-z]+)*", "[0-9]+", "(never closed"};
+    complete->temperature = (float) at_random(2);
+    complete->want_logprobs = at_random(4) == 0;
+    switch (at_random(6)) {
+    case 0:
+        complete->constraint = DSR1_CONSTRAINT_CHOICES;
+        complete->n_constraint = 2;
+        complete->constraint_texts[0] = wire_text("a bird");
+        complete->constraint_texts[1] = wire_text("a plane, perhaps");
+        break;
+    case 1:
+        complete->constraint = DSR1_CONSTRAINT_REGEX;
+        complete->n_constraint = 1;
+        complete->constraint_texts[0] = wire_text(regex[at_random(4)]);
+        break;
+    case 2: complete->constraint = DSR1_CONSTRAINT_JSON; break;
+    }
+}
+
 static void put_random_request(struct client *client, uint64_t id)
 {
     static const char *const texts[] = {"abc", "The quick brown fox", "hello world, hello again and again and again",
@@ -38,6 +60,8 @@ static void put_random_request(struct client *client, uint64_t id)
         complete.stream = at_random(2);
         complete.terms.priority = at_random(3) - 1;
         complete.terms.timeout_ms = at_random(10) ? 0 : 1 + at_random(20);
+        complete.heal = at_random(4) == 0;
+        constrain(&complete);
         wire_put_complete(&client->out, id, &complete);
     }
 }
@@ -56,7 +80,7 @@ static void one_action(struct engine_process *engine, struct client *clients, ui
     int action = at_random(100);
     if (action < 60) {
         put_random_request(client, ++*id);
-    } else if (action < 90) {
+    } else if (action < 97) {
         wire_put_bare(&client->out, WIRE_CANCEL, *id - (uint64_t) at_random(20));
     } else {
         client_close(client);
@@ -93,8 +117,12 @@ static void a_storm_leaves_nothing_behind(void **state)
     for (int i = 0; i < CLIENTS; i++)
         clients[i] = client_open_as(&engine, (uint32_t) at_random(2), (uint32_t) at_random(2));
     client_complete(&clients[0], &probe, &before);
-    for (int i = 0; i < ACTIONS; i++)
+    for (int i = 0; i < ACTIONS; i++) {
         one_action(&engine, clients, &id);
+        /* Now and then the engine gets somewhere. */
+        if (i % 8 == 0)
+            usleep(1000);
+    }
     for (int i = 0; i < CLIENTS; i++)
         client_close(&clients[i]);
     struct client last = client_open(&engine);
