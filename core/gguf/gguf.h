@@ -49,6 +49,12 @@ dsr1_status gguf_open_memory(const void *bytes, size_t size, struct gguf **gguf,
 
 const char *gguf_path(const struct gguf *gguf);
 
+/*
+ * Takes the file's pages out of this process, not out of the page cache: they come back when
+ * they are read. For callers that have read much and need it no more.
+ */
+void gguf_forget(const struct gguf *gguf);
+
 /* All parts' tensors in file order. */
 size_t gguf_n_tensors(const struct gguf *gguf);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *gguf, size_t index);

@@ -242,6 +242,13 @@ dsr1_status gguf_open_memory(const void *bytes, size_t size, struct gguf **resul
     return DSR1_OK;
 }
 
+void gguf_forget(const struct gguf *gguf)
+{
+    for (size_t i = 0; i < gguf->n_parts; i++)
+        if (gguf->parts[i].mapped)
+            madvise((void *) (uintptr_t) gguf->parts[i].bytes, gguf->parts[i].size, MADV_DONTNEED);
+}
+
 void gguf_close(struct gguf *gguf)
 {
     if (!gguf)

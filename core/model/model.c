@@ -7,17 +7,21 @@
 
 #include "base/cpu.h"
 #include "base/log.h"
+#include "model/pack.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+static bool packing_wanted(void)
+{
+    const char *wish = getenv("DSR1_PACK");
+    return !wish || strcmp(wish, "off") != 0;
+}
+
 /* A packed copy may take half of the machine: the page cache holds the file too. */
 static bool packing_fits(size_t size)
 {
-    const char *wish = getenv("DSR1_PACK");
-    if (wish && strcmp(wish, "off") == 0)
-        return false;
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     return pages > 0 && page > 0 && size / (size_t) page < (size_t) pages / 2;
 }
@@ -27,14 +31,16 @@ static void pack(struct model *model)
 {
     struct thread_pool *pool;
     dsr1_error err = {0};
-    if (!packing_fits(weights_packed_size(&model->weights)))
+    if (pack_find(&model->weights, gguf_path(model->gguf)) || !packing_fits(pack_size(&model->weights)))
         return;
     if (thread_pool_open(cpu_count(), &pool, &err) == DSR1_OK) {
-        weights_pack(&model->weights, pool, &err);
+        pack_memory(&model->weights, pool, &err);
         thread_pool_close(pool);
     }
     if (err.status != DSR1_OK)
         log_line(LOG_WARN, "weights stay unpacked: %s", err.message);
+    else
+        model->pack_writer = pack_writer_start(&model->weights);
 }
 
 dsr1_status model_open(struct gguf *gguf, struct model *model, dsr1_error *err)
@@ -49,12 +55,14 @@ dsr1_status model_open(struct gguf *gguf, struct model *model, dsr1_error *err)
         model_close(model);
         return status;
     }
-    pack(model);
+    if (packing_wanted())
+        pack(model);
     return DSR1_OK;
 }
 
 void model_close(struct model *model)
 {
+    pack_writer_stop(model->pack_writer);
     rope_close(&model->rope);
     weights_close(&model->weights);
     gguf_close(model->gguf);

@@ -18,12 +18,14 @@ struct model {
     struct model_shape shape;
     struct weights weights;
     struct rope rope;
+    struct pack_writer *pack_writer;    /* at work on a pack file, or NULL */
 };
 
 /*
- * Takes over the gguf also when it fails. Weights are packed with all cores
- * where the copy fits comfortably into memory (DSR1_PACK=off in the
- * environment: never), else panels are packed on the fly.
+ * Takes over the gguf also when it fails. Packed weights are mapped from a pack
+ * file (pack.h) where there is one. Else they are packed with all cores where the
+ * copy fits comfortably into memory, and written to the cache for the next start;
+ * else panels are packed on the fly. DSR1_PACK=off in the environment: always so.
  */
 dsr1_status model_open(struct gguf *gguf, struct model *model, dsr1_error *err);
 void model_close(struct model *model);

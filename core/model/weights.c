@@ -364,7 +364,7 @@ static void count_sizes(const struct gguf *gguf, struct weights *w)
 
 dsr1_status weights_open(const struct gguf *gguf, struct model_shape *shape, struct weights *weights, dsr1_error *err)
 {
-    *weights = (struct weights){0};
+    *weights = (struct weights){.gguf = gguf};
     bool nextn = has_nextn(gguf, shape);
     size_t n_layers = (size_t) shape->n_layers + nextn;
     /* Each lookup binds at most one tensor, and no layer asks for more than 40. */
@@ -427,7 +427,7 @@ void weights_close(struct weights *w)
 }
 
 /* ------------------------------------------------------------------ */
-/* Packing                                                             */
+/* Walking                                                             */
 /* ------------------------------------------------------------------ */
 
 static void each_ffn(struct ffn_weights *f, void (*fn)(struct weight *, void *), void *user)
@@ -455,66 +455,4 @@ void weights_each(struct weights *w, void (*fn)(struct weight *weight, void *use
         fn(&w->nextn.project, user);
     if (w->nextn.output.n_mats > 0)
         fn(&w->nextn.output, user);
-}
-
-static size_t packed_size(const struct weight *w)
-{
-    return (size_t) w->n_mats * (size_t) weight_panels(w) * panel_size(w->type, w->n_in);
-}
-
-static void add_packed_size(struct weight *w, void *user)
-{
-    *(size_t *) user += packed_size(w);
-}
-
-size_t weights_packed_size(const struct weights *weights)
-{
-    size_t total = 0;
-    weights_each((struct weights *) weights, add_packed_size, &total);
-    return total;
-}
-
-struct packing {
-    struct thread_pool *pool;
-    uint8_t *next;
-    const struct weight *weight;
-};
-
-/* One matrix, its panels dealt out to the threads in runs. */
-static void pack_share(void *context, int thread, int n_threads)
-{
-    struct packing *p = context;
-    const struct weight *w = p->weight;
-    size_t size = panel_size(w->type, w->n_in);
-    int n_panels = weight_panels(w);
-    int64_t total = (int64_t) n_panels * w->n_mats;
-    for (int64_t i = total * thread / n_threads; i < total * (thread + 1) / n_threads; i++) {
-        int64_t mat = i / n_panels, panel = i % n_panels;
-        int rows = w->n_out - (int) panel * PANEL_ROWS;
-        const uint8_t *src = w->data + ((size_t) mat * (size_t) w->n_out + (size_t) panel * PANEL_ROWS) * w->row_size;
-        panel_pack(w->type, src, w->row_size, rows < PANEL_ROWS ? rows : PANEL_ROWS, w->n_in,
-                   p->next + (size_t) i * size);
-    }
-}
-
-static void pack_matrix(struct weight *w, void *user)
-{
-    struct packing *p = user;
-    p->weight = w;
-    thread_pool_run(p->pool, pack_share, p);
-    w->panels = p->next;
-    p->next += packed_size(w);
-}
-
-dsr1_status weights_pack(struct weights *weights, struct thread_pool *pool, dsr1_error *err)
-{
-    size_t size = weights_packed_size(weights);
-    uint8_t *panels = memory_map(size);
-    if (!panels)
-        return error_nomem(err, "packed weights");
-    struct packing packing = {.pool = pool, .next = panels};
-    weights_each(weights, pack_matrix, &packing);
-    weights->panels = panels;
-    weights->panels_size = size;
-    return DSR1_OK;
 }

@@ -11,7 +11,6 @@
 #ifndef MODEL_WEIGHTS_H
 #define MODEL_WEIGHTS_H
 
-#include "base/thread_pool.h"
 #include "kernel/kernel.h"
 #include "model/shape.h"
 
@@ -48,6 +47,7 @@ struct nextn_weights {
 };
 
 struct weights {
+    const struct gguf *gguf;
     struct weight token_embd, output;           /* output may be the same tensor */
     float *output_norm;
     float *rope_factors;                        /* n_rot / 2, or NULL */
@@ -55,7 +55,7 @@ struct weights {
     int n_layers;                               /* with the block of nextn, which is the last */
     struct nextn_weights nextn;                 /* project.n_mats = 0: none */
     void **split;                               /* per layer: gate and up, where the file holds them as one; or NULL */
-    uint8_t *panels;                            /* all packed copies, or NULL */
+    uint8_t *panels;                            /* all packed copies (pack.h), in memory or mapped; or NULL */
     size_t panels_size;
     uint64_t n_parameters;
     uint64_t size;
@@ -66,16 +66,7 @@ struct weights {
 dsr1_status weights_open(const struct gguf *gguf, struct model_shape *shape, struct weights *weights, dsr1_error *err);
 void weights_close(struct weights *weights);
 
-/*
- * Packs every matrix into panels (kernel.h) with all threads. Without it the
- * same results come slower. DSR1_ERR_NOMEM leaves the weights as they were.
- */
-dsr1_status weights_pack(struct weights *weights, struct thread_pool *pool, dsr1_error *err);
-
-/* Bytes that weights_pack would take. */
-size_t weights_packed_size(const struct weights *weights);
-
-/* Calls fn for every matrix that is present. */
+/* Calls fn for every matrix that is present, always in the same order. */
 void weights_each(struct weights *weights, void (*fn)(struct weight *weight, void *user), void *user);
 
 #endif

@@ -23,6 +23,7 @@ static const struct {
     {"perplexity", tool_perplexity, "how well a model predicts a text"},
     {"bench", tool_bench, "prompt and generation speed"},
     {"quantize", tool_quantize, "a model file with smaller weights"},
+    {"pack", tool_pack, "weights made ready for quick starts"},
     {"distill", tool_distill, "teach a model what another one says"},
     {"upcycle", tool_upcycle, "a dense model cut into experts"},
     {"merge", tool_merge, "an adapter made part of a model file"},

@@ -24,6 +24,7 @@ int tool_logits(int argc, char **argv);
 int tool_perplexity(int argc, char **argv);
 int tool_bench(int argc, char **argv);
 int tool_quantize(int argc, char **argv);
+int tool_pack(int argc, char **argv);
 int tool_distill(int argc, char **argv);
 int tool_merge(int argc, char **argv);
 int tool_plot(int argc, char **argv);
