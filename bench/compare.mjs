@@ -1,64 +1,136 @@
-// compare.mjs - dsr1 beside llama.cpp on the same model, the same machine, minutes apart
+// compare.mjs - dsr1 beside builds of llama.cpp and its relatives: the same file, the same threads, in turns
 //
-//     npm install --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1
-//     node /path/to/dsr1/bench/compare.mjs /path/to/dsr1/build/bin/dsr1 MODEL.gguf [THREADS]
+//     node bench/compare.mjs --ours build/bin/dsr1 --peer NAME=FOLDER[,FLAG..] ... -m MODEL.gguf [OPTION]...
 //
-// Run it where the package is installed. Prompts of 512 tokens, 64 tokens of
-// generation, one request at a time; the best of three. llama.cpp is driven from
-// JavaScript here, which costs it a little in decode.
+// FOLDER holds a peer's llama-bench and llama-batched-bench, FLAGs are given to both ("mla=3" is "-mla 3", "fa" is
+// "-fa"). A pair is one run of ours and one of each peer, minutes apart at most: on a shared machine only such
+// figures can be compared. The result is one JSON object with every figure, and the median over the pairs of ours
+// over the best peer's.
+//
+//     -t N            threads (2)
+//     -p N,..         prompts (512)
+//     -n N            tokens to generate (32)
+//     -b N,..         requests at once (1); from 2 on llama-batched-bench answers, behind prompts of 16 tokens
+//     --pairs N       pairs (3)
+//     --add FILE      go on with the pairs in FILE, and leave all of them there: many short runs make a long one
+//     --ours-env, --peer-env NAME=VALUE   for the one or the others, such as DSR1_CPU=avx2
 //
 // SPDX-License-Identifier: PostgreSQL
 import {spawnSync} from "node:child_process";
-import {createRequire} from "node:module";
-import {pathToFileURL} from "node:url";
+import {existsSync, readFileSync, writeFileSync} from "node:fs";
+import {cpus} from "node:os";
+import {join} from "node:path";
 
-const [program, modelPath, threadsText = "2"] = process.argv.slice(2);
-const threads = Number(threadsText);
-const PROMPT = 512, DECODE = 64, ROUNDS = 3;
-
-const require = createRequire(pathToFileURL(process.cwd() + "/"));
-const {getLlama} = await import(pathToFileURL(require.resolve("node-llama-cpp")));
-
-async function reference() {
-    const llama = await getLlama({gpu: false, build: "never", skipDownload: true, maxThreads: threads, logLevel: "error"});
-    const model = await llama.loadModel({modelPath});
-    const context = await model.createContext({contextSize: 1024, batchSize: PROMPT, threads});
-    const sequence = context.getSequence();
-    const best = {prefill: 0, decode: 0};
-    for (let round = 0; round < ROUNDS; round++) {
-        const tokens = Array.from({length: PROMPT}, (_, i) => 1000 + (i * 7919 + round * 104729) % 20000);
-        await sequence.clearHistory();
-        let start = process.hrtime.bigint();
-        await sequence.evaluateWithoutGeneratingNewTokens(tokens);
-        best.prefill = Math.max(best.prefill, PROMPT / (Number(process.hrtime.bigint() - start) / 1e9));
-
-        await sequence.clearHistory();
-        let n = 0;
-        for await (const _ of sequence.evaluate(tokens.slice(0, 16), {temperature: 0, yieldEogToken: true})) {
-            if (n++ === 0)
-                start = process.hrtime.bigint();
-            if (n > DECODE)
-                break;
-        }
-        best.decode = Math.max(best.decode, DECODE / (Number(process.hrtime.bigint() - start) / 1e9));
+const o = {threads: 2, prompts: [512], n: 32, batches: [1], pairs: 3, peers: [], oursEnv: {}, peerEnv: {}};
+const numbers = (text) => text === "" ? [] : text.split(",").map(Number);
+const assign = (to) => (text) => { const [name, ...value] = text.split("="); to[name] = value.join("="); };
+const options = {
+    "--ours": (v) => o.ours = v, "-m": (v) => o.model = v, "-t": (v) => o.threads = Number(v),
+    "-p": (v) => o.prompts = numbers(v), "-n": (v) => o.n = Number(v), "-b": (v) => o.batches = numbers(v),
+    "--pairs": (v) => o.pairs = Number(v), "--add": (v) => o.file = v,
+    "--ours-env": assign(o.oursEnv), "--peer-env": assign(o.peerEnv),
+    "--peer": (v) => {
+        const [, name, folder, flags] = /^([^=]+)=([^,]+),?(.*)$/.exec(v);
+        o.peers.push({name, folder, flags: flags.split(",").filter(Boolean).map((f) => f.split("="))});
+    },
+};
+for (let i = 2; i < process.argv.length; i += 2) {
+    if (!options[process.argv[i]] || process.argv[i + 1] === undefined) {
+        console.error(`compare: what is ${process.argv[i]}?`);
+        process.exit(2);
     }
-    await context.dispose();
-    await model.dispose();
-    await llama.dispose();
-    return best;
+    options[process.argv[i]](process.argv[i + 1]);
+}
+if (!o.ours || !o.model) {
+    console.error("compare: --ours PROGRAM and -m MODEL are wanted");
+    process.exit(2);
 }
 
-function ours() {
-    const args = ["bench", "-m", modelPath, "-p", String(PROMPT), "-n", String(DECODE), "-b", "1", "-t", String(threads),
-                  "-r", String(ROUNDS), "--json"];
-    const result = spawnSync(program, args);
+function run(program, args, env) {
+    const result = spawnSync(program, args.map(String), {env: {...process.env, ...env}, maxBuffer: 1 << 26});
     if (result.status !== 0)
-        throw new Error(`dsr1 bench: ${result.stderr}`);
-    const report = JSON.parse(result.stdout);
-    return {prefill: report.prefill[0].tok_s, decode: report.decode[0].tok_s};
+        throw new Error(`${program} ${args.join(" ")}: ${result.stderr.toString().slice(-2000)}`);
+    return result.stdout.toString();
 }
 
-const theirs = await reference(), mine = ours();
-for (const what of ["prefill", "decode"])
-    console.log(`${what.padEnd(8)} dsr1 ${mine[what].toFixed(1).padStart(8)} tokens/s   llama.cpp ` +
-                `${theirs[what].toFixed(1).padStart(8)} tokens/s   ratio ${(mine[what] / theirs[what]).toFixed(2)}`);
+// Figures are named pN (a prompt of N tokens) and bN (N requests that generate), in tokens a second.
+function ours() {
+    const args = ["bench", "-m", o.model, "-n", o.n, "-t", o.threads, "-r", 1, "--json"];
+    const report = JSON.parse(run(o.ours, [...args, "-p", o.prompts.join() || "1", "-b", o.batches.join() || "1"],
+                                  o.oursEnv));
+    const figures = {};
+    for (const {tokens, tok_s} of report.prefill)
+        if (o.prompts.includes(tokens))
+            figures[`p${tokens}`] = tok_s;
+    for (const {batch, tok_s} of report.decode)
+        if (o.batches.includes(batch))
+            figures[`b${batch}`] = tok_s;
+    return figures;
+}
+
+// Where llama-bench takes a value, llama-batched-bench has a mere switch, and none that turns something off.
+function flagsOf(peer, batched) {
+    return peer.flags.flatMap(([name, value]) => {
+        const dash = name.length > 4 ? `--${name}` : `-${name}`;
+        if (!batched)
+            return [dash, value ?? 1];
+        return value === undefined || (value === "1" && name !== "mla") ? [dash] : value === "0" ? [] : [dash, value];
+    });
+}
+
+function bench(peer, figures) {
+    const single = o.batches.includes(1);
+    if (o.prompts.length === 0 && !single)
+        return;
+    const args = ["-m", o.model, "-t", o.threads, "-r", 1, "-o", "json", "-n", single ? o.n : 0, ...flagsOf(peer, false)];
+    const out = run(join(peer.folder, "llama-bench"), [...args, "-p", o.prompts.join() || 0], o.peerEnv);
+    for (const row of JSON.parse(out.slice(out.indexOf("["))))
+        figures[row.n_gen ? "b1" : `p${row.n_prompt}`] = row.avg_ts;
+}
+
+function batchedBench(peer, figures) {
+    const batches = o.batches.filter((n) => n > 1);
+    if (batches.length === 0)
+        return;
+    const context = Math.max(...batches) * (16 + o.n) + 64;
+    const out = run(join(peer.folder, "llama-batched-bench"),
+                    ["-m", o.model, "-t", o.threads, "-tb", o.threads, "-c", context, "-b", 2048, "-npp", 16, "-ntg", o.n,
+                     "-npl", batches.join(), ...flagsOf(peer, true)], o.peerEnv);
+    for (const line of out.split("\n")) {
+        const cells = line.split("|").map((c) => Number(c));
+        if (cells.length > 8 && cells[3] > 0)
+            figures[`b${cells[3]}`] = cells[8];
+    }
+}
+
+const median = (values) => {
+    const sorted = [...values].sort((a, b) => a - b), half = sorted.length >> 1;
+    return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+};
+
+const pairs = o.file && existsSync(o.file) ? JSON.parse(readFileSync(o.file, "utf8")).pairs : [];
+for (let i = 0; i < o.pairs; i++) {
+    const pair = {ours: ours()};
+    for (const peer of o.peers) {
+        pair[peer.name] = {};
+        bench(peer, pair[peer.name]);
+        batchedBench(peer, pair[peer.name]);
+    }
+    pairs.push(pair);
+}
+
+const figures = {};
+for (const name of new Set(pairs.flatMap((p) => Object.keys(p.ours)))) {
+    const having = pairs.filter((p) => p.ours[name]);
+    const best = (p) => Math.max(...Object.keys(p).filter((who) => who !== "ours" && p[who][name]).map((w) => p[w][name]));
+    const figure = figures[name] = {};
+    for (const who of new Set(having.flatMap((p) => Object.keys(p))))
+        figure[who] = median(having.filter((p) => p[who]?.[name]).map((p) => p[who][name]));
+    const ratios = having.map((p) => p.ours[name] / best(p)).filter((r) => r > 0);
+    if (ratios.length > 0)
+        Object.assign(figure, {ratio: median(ratios), pairs: ratios.length});
+}
+const report = {model: o.model, cpu: cpus()[0].model, threads: o.threads, figures, pairs};
+if (o.file)
+    writeFileSync(o.file, JSON.stringify(report, null, 1));
+console.log(JSON.stringify({...report, pairs: pairs.length}, null, 1));
