@@ -215,6 +215,31 @@ dsr1_status dfa_without(const struct dfa *a, const struct dfa *b, struct dfa **d
 }
 
 /* ------------------------------------------------------------------ */
+/* By hand                                                             */
+/* ------------------------------------------------------------------ */
+
+struct dfa *dfa_blank(uint32_t n_states)
+{
+    struct dfa *dfa = memory_array(1, sizeof *dfa);
+    for (uint32_t i = 0; dfa && i < n_states; i++)
+        if (!add_state(dfa, false)) {
+            dfa_close(dfa);
+            return NULL;
+        }
+    return dfa;
+}
+
+void dfa_set_next(struct dfa *dfa, uint32_t state, uint8_t byte, uint32_t to)
+{
+    dfa->next[256 * (size_t) state + byte] = to;
+}
+
+void dfa_set_accepts(struct dfa *dfa, uint32_t state, bool accepts)
+{
+    dfa->accepts[state] = accepts;
+}
+
+/* ------------------------------------------------------------------ */
 /* Questions                                                           */
 /* ------------------------------------------------------------------ */
 

@@ -23,11 +23,18 @@ void dfa_close(struct dfa *dfa);        /* accepts NULL */
 dsr1_status dfa_both(const struct dfa *a, const struct dfa *b, struct dfa **dfa, dsr1_error *err);
 dsr1_status dfa_without(const struct dfa *a, const struct dfa *b, struct dfa **dfa, dsr1_error *err);
 
+/* States that lead nowhere and accept nothing, to be set one by one; NULL when memory is short. */
+struct dfa *dfa_blank(uint32_t n_states);
+void dfa_set_next(struct dfa *dfa, uint32_t state, uint8_t byte, uint32_t to);
+void dfa_set_accepts(struct dfa *dfa, uint32_t state, bool accepts);
+
 uint32_t dfa_n_states(const struct dfa *dfa);
 uint32_t dfa_next(const struct dfa *dfa, uint32_t state, uint8_t byte);
 bool dfa_accepts(const struct dfa *dfa, uint32_t state);
 
 bool dfa_matches(const struct dfa *dfa, const void *bytes, size_t size);
-bool dfa_is_nothing(const struct dfa *dfa);     /* it accepts no text at all */
+
+/* Accepts no text at all. Of one that was opened or combined, of which every state can be reached. */
+bool dfa_is_nothing(const struct dfa *dfa);
 
 #endif
