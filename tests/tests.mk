@@ -13,7 +13,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libdsr1.a
 # Tests the program, not the library.
 $(B)/tests/unit/test_engine_process $(B)/tests/unit/test_engine_requests $(B)/tests/unit/test_engine_storm: | $(B)/bin/dsr1-engine
 
-tests-built: $(UNIT_BIN)
+tests-built: $(UNIT_BIN) $(B)/tests/constrain/sample
 
 check: tests-built ## unit and kernel tests only
 	@scripts/run-unit $(UNIT_BIN)

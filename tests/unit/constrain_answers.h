@@ -23,6 +23,8 @@ struct answers {
     uint64_t random;
     int n_vocab;
     bool forced;                /* take tokens without an alternative at once, too */
+    bool by_byte;               /* draw the first byte first */
+    uint8_t *first;             /* byte of each token */
     int32_t *ids;
     const char *wrong;          /* what did not hold, or NULL */
 };
@@ -45,11 +47,33 @@ static inline void answers_open(struct answers *a, const struct tokenizer *token
     *a = (struct answers){.tokenizer = tokenizer, .table = table, .random = seed};
     a->n_vocab = tokenizer_n_vocab(tokenizer);
     a->ids = calloc((size_t) a->n_vocab + 1, sizeof *a->ids);
+    a->first = calloc((size_t) a->n_vocab + 1, 1);
+    for (int32_t t = 0; t < a->n_vocab; t++)
+        tokenizer_token_bytes(tokenizer, t, false, (char *) a->first + t, 1);
 }
 
 static inline void answers_close(struct answers *a)
 {
     free(a->ids);
+    free(a->first);
+}
+
+/* Keeps those of the n ids that begin with one of their first bytes; returns how many. */
+static inline uint32_t answers_of_one_byte(struct answers *a, uint32_t n)
+{
+    bool there[256] = {false};
+    uint8_t bytes[256];
+    uint32_t n_bytes = 0, kept = 0;
+    for (uint32_t i = 0; i < n; i++)
+        there[a->first[a->ids[i]]] = true;
+    for (int b = 0; b < 256; b++)
+        if (there[b])
+            bytes[n_bytes++] = (uint8_t) b;
+    uint8_t byte = bytes[answers_random(a, n_bytes)];
+    for (uint32_t i = 0; i < n; i++)
+        if (a->first[a->ids[i]] == byte)
+            a->ids[kept++] = a->ids[i];
+    return kept;
 }
 
 /* One of the tokens whose bits are set, or -1. */
@@ -59,6 +83,8 @@ static inline int32_t answers_pick(struct answers *a, const uint64_t *mask)
     for (int32_t t = 0; t < a->n_vocab; t += 64)
         for (uint64_t word = mask[t / 64]; word; word &= word - 1)
             a->ids[n++] = t + __builtin_ctzll(word);
+    if (n && a->by_byte)
+        n = answers_of_one_byte(a, n);
     return n ? a->ids[answers_random(a, n)] : -1;
 }
 
