@@ -42,7 +42,7 @@ static dsr1_status start(struct constraint *c, dsr1_error *err)
     if (!machine_open(m, &c->grammar))
         return error_nomem(err, "a constraint");
     uint32_t at = machine_start(m);
-    if (mask_get(m, c->table, at))
+    if (mask_get(m, c->table, at, COST_MAX))
         return DSR1_OK;
     if (m->locals.entangled)
         return error_set(err, DSR1_ERR_LIMIT, "the constraint is too entangled");

@@ -131,18 +131,15 @@ static bool is_empty(const struct token_table *table, const uint64_t *bits)
     return any == 0;
 }
 
-/* Without a prefix, from what is kept where all of it fits the budget. */
+/* Without a prefix, from what is kept. */
 static bool mask_of_machine(struct constraint_state *s, int32_t left)
 {
     struct machine *m = &s->c->machine;
     const struct token_table *table = s->constraint->table;
-    const struct mask *mask = mask_get(m, table, s->at);
+    const struct mask *mask = mask_get(m, table, s->at, left);
     if (!mask)
         return false;
-    if (mask->worst <= left)
-        memcpy(s->bits, mask->bits, table->n_words * sizeof *s->bits);
-    else if (!mask_within(m, table, s->at, left, s->bits))
-        return false;
+    memcpy(s->bits, mask->bits, table->n_words * sizeof *s->bits);
     if (m->states[s->at].accepts)
         allow_ends(table, s->bits);
     return true;

@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "constrain/local.h"
 
+enum { WORK_MAX = 1 << 24 };    /* nodes looked at for one automaton */
+
 struct dfa {
     uint32_t n;
     uint32_t *next;             /* n rows of 256 */
@@ -39,11 +41,16 @@ static dsr1_status explore(struct dfa *dfa, struct locals *l)
     uint32_t start = local_start(l, 0);
     if (l->failed || !add_state(dfa, start != LOCAL_DEAD && l->items[start].accepts))
         return DSR1_ERR_NOMEM;
+    uint64_t work = 0;
     for (uint32_t s = 0; s < dfa->n && start != LOCAL_DEAD; s++) {
+        work += l->work;
+        l->work = 0;
+        if (work > WORK_MAX)
+            return DSR1_ERR_LIMIT;
         for (int c = 0; c < g->n_classes; c++) {
             uint32_t to = local_step(l, s + 1, c);
             if (l->failed)
-                return DSR1_ERR_NOMEM;
+                return l->entangled ? DSR1_ERR_LIMIT : DSR1_ERR_NOMEM;
             if (to == LOCAL_DEAD)
                 continue;
             if (to > dfa->n && !add_state(dfa, l->items[to].accepts))
@@ -59,37 +66,75 @@ static dsr1_status explore(struct dfa *dfa, struct locals *l)
 static dsr1_status report(dsr1_status status, dsr1_error *err)
 {
     if (status == DSR1_ERR_LIMIT)
-        return error_set(err, status, "an expression is too large: more than %d states", DFA_STATES_MAX);
+        return error_set(err, status, "an expression is too large: it wants more than %d states", DFA_STATES_MAX);
     return status < 0 ? error_nomem(err, "an expression") : DSR1_OK;
 }
 
-/* Takes away the states from which no text ends. */
-static dsr1_status trim(struct dfa *dfa)
+/* Edges against their direction, from the accepting states on: who is reached is alive. */
+struct backwards {
+    uint32_t *first, *from;     /* from[first[s]] to from[first[s + 1] - 1]: states with an edge to s */
+    uint32_t *todo;
+    bool *alive;
+};
+
+/* Goes through the edges of a state, each run of bytes with one target once; *byte begins with 0. False at the end. */
+static bool next_edge(const struct dfa *dfa, uint32_t state, int *byte, uint32_t *to)
 {
-    bool *alive = memory_array(dfa->n, sizeof *alive);
-    uint32_t *number = memory_array(dfa->n, sizeof *number), n = 0;
-    if (!alive || !number) {
-        free(alive);
-        free(number);
-        return DSR1_ERR_NOMEM;
+    const uint32_t *row = dfa->next + 256 * (size_t) state;
+    while (*byte < 256) {
+        *to = row[(*byte)++];
+        if (*to != DFA_DEAD && (*byte == 256 || row[*byte] != *to))
+            return true;
     }
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (uint32_t s = dfa->n; s-- > 0;) {
-            bool lives = dfa->accepts[s];
-            for (int b = 0; b < 256 && !lives && !alive[s]; b++) {
-                uint32_t to = dfa->next[256 * (size_t) s + (size_t) b];
-                lives = to != DFA_DEAD && alive[to];
-            }
-            changed |= lives && !alive[s];
-            alive[s] |= lives;
-        }
-    }
-    alive[0] = true;
+    return false;
+}
+
+static bool backwards_open(struct backwards *b, const struct dfa *dfa)
+{
+    uint32_t to;
+    b->first = memory_array((size_t) dfa->n + 2, sizeof *b->first);
+    b->todo = memory_array(dfa->n, sizeof *b->todo);
+    b->alive = memory_array(dfa->n, sizeof *b->alive);
+    if (!b->first || !b->todo || !b->alive)
+        return false;
     for (uint32_t s = 0; s < dfa->n; s++)
-        number[s] = alive[s] ? n++ : DFA_DEAD;
+        for (int byte = 0; next_edge(dfa, s, &byte, &to);)
+            b->first[to + 2]++;
+    for (uint32_t s = 0; s < dfa->n; s++)
+        b->first[s + 2] += b->first[s + 1];
+    b->from = memory_array((size_t) b->first[dfa->n + 1] + 1, sizeof *b->from);
+    for (uint32_t s = 0; b->from && s < dfa->n; s++)
+        for (int byte = 0; next_edge(dfa, s, &byte, &to);)
+            b->from[b->first[to + 1]++] = s;
+    return b->from != NULL;
+}
+
+static void backwards_run(struct backwards *b, const struct dfa *dfa)
+{
+    uint32_t n = 0;
+    for (uint32_t s = 0; s < dfa->n; s++)
+        if (dfa->accepts[s]) {
+            b->alive[s] = true;
+            b->todo[n++] = s;
+        }
+    while (n > 0) {
+        uint32_t s = b->todo[--n];
+        for (uint32_t i = b->first[s]; i < b->first[s + 1]; i++)
+            if (!b->alive[b->from[i]]) {
+                b->alive[b->from[i]] = true;
+                b->todo[n++] = b->from[i];
+            }
+    }
+}
+
+/* Gives the states that are alive, and the start, new numbers: those of `number`. */
+static void renumber(struct dfa *dfa, const bool *alive, uint32_t *number)
+{
+    uint32_t n = 0;
+    for (uint32_t s = 0; s < dfa->n; s++)
+        number[s] = alive[s] || s == 0 ? n++ : DFA_DEAD;
     for (uint32_t s = 0; s < dfa->n; s++) {
-        if (!alive[s])
+        if (number[s] == DFA_DEAD)
             continue;
         for (int b = 0; b < 256; b++) {
             uint32_t to = dfa->next[256 * (size_t) s + (size_t) b];
@@ -98,9 +143,22 @@ static dsr1_status trim(struct dfa *dfa)
         dfa->accepts[number[s]] = dfa->accepts[s];
     }
     dfa->n = n;
-    free(alive);
-    free(number);
-    return DSR1_OK;
+}
+
+/* Takes away the states from which no text ends. */
+static dsr1_status trim(struct dfa *dfa)
+{
+    struct backwards b = {NULL};
+    bool ok = backwards_open(&b, dfa);
+    if (ok) {
+        backwards_run(&b, dfa);
+        renumber(dfa, b.alive, b.todo);
+    }
+    free(b.first);
+    free(b.from);
+    free(b.todo);
+    free(b.alive);
+    return ok ? DSR1_OK : DSR1_ERR_NOMEM;
 }
 
 dsr1_status dfa_open(const struct expr_store *store, struct dfa **result, dsr1_error *err)

@@ -13,7 +13,7 @@
 
 struct dfa;
 
-enum { DFA_DEAD = UINT32_MAX, DFA_STATES_MAX = 1 << 15 };
+enum { DFA_DEAD = UINT32_MAX, DFA_STATES_MAX = 1 << 14 };
 
 /* Rule 0 of the store, which calls no other. DSR1_ERR_LIMIT beyond DFA_STATES_MAX, DSR1_ERR_NOMEM. */
 dsr1_status dfa_open(const struct expr_store *store, struct dfa **dfa, dsr1_error *err);

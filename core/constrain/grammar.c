@@ -35,18 +35,17 @@ struct layout {
 
 static bool is_nullable(const struct layout *l, const struct expr *e)
 {
-    const expr_id *children = l->s->children + e->at;
     switch (e->kind) {
     case EXPR_IS_EMPTY:
         return true;
     case EXPR_IS_SEQUENCE:
         for (uint32_t i = 0; i < e->n; i++)
-            if (!l->nullable[children[i]])
+            if (!l->nullable[l->s->children[e->at + i]])
                 return false;
         return true;
     case EXPR_IS_CHOICE:
         for (uint32_t i = 0; i < e->n; i++)
-            if (l->nullable[children[i]])
+            if (l->nullable[l->s->children[e->at + i]])
                 return true;
         return false;
     case EXPR_IS_REPEAT:

@@ -171,7 +171,7 @@ static void describe(const struct locals *l, struct local *local)
 static uint32_t add_local(struct locals *l, uint64_t hash)
 {
     if (!table_room(&l->items, l->n, 1, &l->items_size, sizeof *l->items) ||
-        !table_room(&l->elements, l->n_elements, l->n_found, &l->elements_size, sizeof *l->elements) ||
+        !table_room(&l->elements, l->n_elements, l->n_found + 1, &l->elements_size, sizeof *l->elements) ||
         l->n >= UINT32_MAX / 2 || l->n_elements + l->n_found >= UINT32_MAX ||
         !table_add(&l->index, hash, (uint32_t) l->n)) {
         l->failed = true;

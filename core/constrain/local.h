@@ -86,13 +86,12 @@ static inline uint32_t local_step(struct locals *l, uint32_t at, int byte_class)
     return local_compute_step(l, at, byte_class);
 }
 
-/* The calls that can be made here, before another byte. */
-static inline const struct local_call *local_calls(struct locals *l, uint32_t at, uint32_t *n)
+/* How many calls can be made here, before another byte: those of `calls` from items[at].calls on. */
+static inline uint32_t local_n_calls(struct locals *l, uint32_t at)
 {
     if (!l->items[at].calls_known)
         local_compute_calls(l, at);
-    *n = l->items[at].n_calls;
-    return l->calls + l->items[at].calls;
+    return l->items[at].n_calls;
 }
 
 #endif

@@ -89,7 +89,6 @@ static void collect_all(struct machine *m)
 {
     for (size_t i = 0; i < m->n_seen && !m->failed; i++) {
         struct visit v = m->seen[i];
-        uint32_t n_calls;
         if (m->locals.items[v.local].accepts && !v.starts) {
             if (v.frame == FRAME_BOTTOM)
                 m->accepts = true;
@@ -98,7 +97,7 @@ static void collect_all(struct machine *m)
             else
                 collect(m, m->frames[v.frame].local, m->frames[v.frame].parent, false);
         }
-        local_calls(&m->locals, v.local, &n_calls);
+        uint32_t n_calls = local_n_calls(&m->locals, v.local);
         for (uint32_t k = 0; k < n_calls && !m->failed; k++) {
             struct local_call call = m->locals.calls[m->locals.items[v.local].calls + k];
             if (call.after != LOCAL_DEAD)
@@ -162,7 +161,7 @@ static uint32_t add_state(struct machine *m, size_t n, uint64_t hash)
 /* The number of the set that was collected. */
 static uint32_t intern(struct machine *m)
 {
-    if (!m->failed && !table_room(&m->stacks, m->n_stacks, m->n_seen, &m->stacks_size, sizeof *m->stacks))
+    if (!m->failed && !table_room(&m->stacks, m->n_stacks, m->n_seen + 1, &m->stacks_size, sizeof *m->stacks))
         m->failed = true;
     if (m->failed)
         return STATE_DEAD;

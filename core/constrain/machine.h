@@ -20,7 +20,7 @@ enum {
     STATE_UNKNOWN = UINT32_MAX,
     STATE_STACKS_MAX = 1 << 14,
     MACHINE_SIZE_SOFT = 32 << 20,   /* bytes beyond which it is built anew between two masks, */
-    MACHINE_SIZE_MAX = 256 << 20    /* and beyond which a mask is given up */
+    MACHINE_SIZE_MAX = 128 << 20    /* and beyond which a mask is given up */
 };
 
 struct frame {

@@ -253,18 +253,23 @@ static void combine(struct walk *w, uint32_t state)
     }
 }
 
-const struct mask *mask_get(struct machine *m, const struct token_table *table, uint32_t state)
+/* Computes a mask and puts it at the end of the state's: in the first place if it is for all. */
+static const struct mask *add_mask(struct machine *m, const struct token_table *table, uint32_t state, int32_t left,
+                                   struct mask **place)
 {
     struct walk w;
-    if (m->states[state].mask)
-        return m->states[state].mask;
     size_t size = sizeof(struct mask) + table->n_words * 8;
     struct mask *mask = memory_array(1, size);
     if (!mask || !walk_open(&w, m, table, mask->bits)) {
         free(mask);
         return NULL;
     }
-    combine(&w, state);
+    w.left = left;
+    if (left == COST_MAX)
+        combine(&w, state);
+    else
+        walk_range(&w, 1, table->n_nodes, state);
+    mask->left = left;
     mask->worst = w.worst;
     walk_close(&w);
     if (m->failed) {
@@ -272,8 +277,26 @@ const struct mask *mask_get(struct machine *m, const struct token_table *table, 
         return NULL;
     }
     m->mask_bytes += size;
-    m->states[state].mask = mask;
+    /* States may have moved meanwhile. */
+    if (!place)
+        m->states[state].mask = mask;
+    else
+        *place = mask;
     return mask;
+}
+
+const struct mask *mask_get(struct machine *m, const struct token_table *table, uint32_t state, int32_t left)
+{
+    struct mask *mask = m->states[state].mask;
+    if (!mask && !add_mask(m, table, state, COST_MAX, NULL))
+        return NULL;
+    mask = m->states[state].mask;
+    if (mask->worst <= left)
+        return mask;
+    for (; mask->next; mask = mask->next)
+        if (mask->next->left == left)
+            return mask->next;
+    return add_mask(m, table, state, left, &mask->next);
 }
 
 bool mask_below(struct machine *m, const struct token_table *table, uint32_t from, uint32_t state, int32_t left,
@@ -288,15 +311,13 @@ bool mask_below(struct machine *m, const struct token_table *table, uint32_t fro
     return !m->failed;
 }
 
-bool mask_within(struct machine *m, const struct token_table *table, uint32_t state, int32_t left, uint64_t *bits)
-{
-    return mask_below(m, table, 0, state, left, bits);
-}
-
 void mask_free_all(struct machine *m)
 {
     for (size_t i = 0; i < m->n_states; i++)
-        free(m->states[i].mask);
+        for (struct mask *mask = m->states[i].mask, *next; mask; mask = next) {
+            next = mask->next;
+            free(mask);
+        }
     for (size_t i = 0; i < m->n_leaves; i++)
         leaf_free(m->leaves[i]);
     m->n_leaves = 0;

@@ -15,21 +15,20 @@
 #include "constrain/machine.h"
 
 struct mask {
+    struct mask *next;  /* of the same state, for less */
+    int32_t left;       /* those after which at most so many tokens are needed; COST_MAX: all */
     int32_t worst;      /* tokens to the end of the answer after the dearest of these */
     uint64_t bits[];
 };
 
 /*
- * The tokens that may come in this state, without end tokens: kept with the
- * state, NULL when memory is short.
+ * The tokens that may come in this state, without end tokens, and after which at
+ * most `left` are needed to the end of the answer: kept with the state, NULL when
+ * memory is short. Few values of `left` make a difference, near the budget's end.
  */
-const struct mask *mask_get(struct machine *machine, const struct token_table *table, uint32_t state);
+const struct mask *mask_get(struct machine *machine, const struct token_table *table, uint32_t state, int32_t left);
 
-/* Sets the bits of those alone after which at most `left` tokens are needed. Computed anew each time. */
-bool mask_within(struct machine *machine, const struct token_table *table, uint32_t state, int32_t left,
-                 uint64_t *bits);
-
-/* As mask_within for an answer that first needs the bytes of the trie's node `from`, in which `state` begins. */
+/* Sets those bits for an answer that first needs the bytes of the trie's node `from`, in which `state` begins. */
 bool mask_below(struct machine *machine, const struct token_table *table, uint32_t from, uint32_t state, int32_t left,
                 uint64_t *bits);
 

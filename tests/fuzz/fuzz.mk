@@ -15,7 +15,9 @@ FUZZ_KEPT    := $(patsubst tests/fuzz/corpus/%/.,%,$(wildcard tests/fuzz/corpus/
 FUZZ_B       ?= build-fuzz
 FUZZ_SAN     := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
 # No input is larger than a few dozen KiB: none may want more memory than this, or more than seconds.
-FUZZ_FLAGS   := -malloc_limit_mb=64 -rss_limit_mb=4096 -timeout=10 -verbosity=0
+# A constraint's masks may take up to MACHINE_SIZE_MAX (core/constrain/machine.h).
+FUZZ_FLAGS   := -rss_limit_mb=4096 -timeout=10 -verbosity=0
+FUZZ_LIMIT   := case $$name in constrain_*) limit=256;; *) limit=64;; esac
 
 $(B)/obj/tests/fuzz/%.o: CFLAGS_FILE := -Itests -Ilsp_bridge
 
@@ -37,7 +39,8 @@ fuzz: setup ## every parser against libFuzzer, FUZZ_SECONDS each
 	@for name in $(FUZZ); do \
 	    echo "== fuzz_$$name"; \
 	    mkdir -p $(FUZZ_B)/corpus/$$name tests/fuzz/corpus/$$name; \
-	    $(FUZZ_B)/fuzz/fuzz_$$name $(FUZZ_FLAGS) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+	    $(FUZZ_LIMIT); \
+	    $(FUZZ_B)/fuzz/fuzz_$$name $(FUZZ_FLAGS) -malloc_limit_mb=$$limit -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 	        -artifact_prefix=$(FUZZ_B)/$$name- $(FUZZ_B)/corpus/$$name tests/fuzz/corpus/$$name || exit 1; \
 	done
 
@@ -45,7 +48,8 @@ fuzz-keep: ## minimise what fuzz found into tests/fuzz/corpus
 	@for name in $(FUZZ); do \
 	    mkdir -p $(FUZZ_B)/kept tests/fuzz/corpus/$$name; \
 	    rm -rf $(FUZZ_B)/kept/$$name && mkdir $(FUZZ_B)/kept/$$name; \
-	    $(FUZZ_B)/fuzz/fuzz_$$name $(FUZZ_FLAGS) -merge=1 -max_len=$(FUZZ_KEEP_MAX) $(FUZZ_B)/kept/$$name \
+	    $(FUZZ_LIMIT); \
+	    $(FUZZ_B)/fuzz/fuzz_$$name $(FUZZ_FLAGS) -malloc_limit_mb=$$limit -merge=1 -max_len=$(FUZZ_KEEP_MAX) $(FUZZ_B)/kept/$$name \
 	        tests/fuzz/corpus/$$name $(FUZZ_B)/corpus/$$name >/dev/null 2>&1 || exit 1; \
 	    rm -f tests/fuzz/corpus/$$name/*; \
 	    ls -Sr $(FUZZ_B)/kept/$$name | awk -v n=$$(ls $(FUZZ_B)/kept/$$name | wc -l) -v keep=$(FUZZ_KEEP) \

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct answers {
     const struct tokenizer *tokenizer;
@@ -25,6 +26,7 @@ struct answers {
     bool forced;                /* take tokens without an alternative at once, too */
     bool by_byte;               /* draw the first byte first */
     uint8_t *first;             /* byte of each token */
+    double seconds;             /* of computing after which an answer may stop; 0: none */
     int32_t *ids;
     const char *wrong;          /* what did not hold, or NULL */
 };
@@ -106,7 +108,10 @@ static inline void answer_write(struct answers *a, struct constraint_state *stat
 {
     int shortest = constraint_left(state);
     bool fits = budget > shortest;
+    clock_t begin = clock();
     while (!a->wrong && answer->n_tokens < budget) {
+        if (a->seconds > 0 && (double) (clock() - begin) > a->seconds * CLOCKS_PER_SEC)
+            return;
         int32_t forced[64];
         int left = budget - answer->n_tokens;
         int n = a->forced ? constraint_forced(state, forced, 64, left) : 0;
