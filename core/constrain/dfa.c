@@ -148,7 +148,7 @@ static void renumber(struct dfa *dfa, const bool *alive, uint32_t *number)
 /* Takes away the states from which no text ends. */
 static dsr1_status trim(struct dfa *dfa)
 {
-    struct backwards b = {NULL};
+    struct backwards b = {.first = NULL};
     bool ok = backwards_open(&b, dfa);
     if (ok) {
         backwards_run(&b, dfa);

@@ -13,7 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { WORK_MAX = 100000, REFS_MAX = 500, DOCUMENT_DEPTH_MAX = 400 };
+enum { WORK_MAX = 200000, REFS_MAX = 500, DOCUMENT_DEPTH_MAX = 400 };
 
 enum { NEW, OPEN, DONE };       /* marks */
 

@@ -249,15 +249,21 @@ static struct dfa *both(struct schema *c, struct dfa *a, struct dfa *b)
 /* Digits before and behind the point, 15 in all near the bounds. */
 static void count_digits(const struct bounds *b, int *before, int *behind)
 {
-    struct decimal lo, hi;
-    size_t n_lo = b->has_lo && to_decimal(b->lo, &lo) ? strlen(lo.whole) : DIGITS_MAX;
-    size_t n_hi = b->has_hi && to_decimal(b->hi, &hi) ? strlen(hi.whole) : DIGITS_MAX;
-    size_t most = n_lo > n_hi ? n_lo : n_hi, least = n_lo < n_hi ? n_lo : n_hi;
-    bool closed = b->has_lo && b->has_hi;
-    *before = closed ? (int) most : DIGITS_MAX - (b->places > 0 ? b->places : 0);
-    *behind = DIGITS_MAX - (int) (closed ? most : least);
+    enum { BEHIND = 6 };        /* without bounds on both sides */
+    struct decimal d;
+    int most = 1, near = DIGITS_MAX - BEHIND;
+    for (int side = 0; side < 2; side++) {
+        if (!(side ? b->has_hi : b->has_lo))
+            continue;
+        near = to_decimal(side ? b->hi : b->lo, &d) ? (int) strlen(d.whole) : DIGITS_MAX;
+        most = near > most ? near : most;
+    }
+    *before = b->has_lo && b->has_hi ? most : DIGITS_MAX - (b->places > 0 ? b->places : 0);
+    *behind = DIGITS_MAX - (b->has_lo && b->has_hi ? most : near);
+    if (!(b->has_lo && b->has_hi) && *behind > BEHIND)
+        *behind = b->places > BEHIND ? b->places : BEHIND;
     *before = *before < 1 ? 1 : *before;
-    *behind = *behind < 1 ? 1 : *behind > 6 && !closed ? 6 : *behind;
+    *behind = *behind < 1 ? 1 : *behind;
 }
 
 /* JSON's way to write a number, without exponents. */
@@ -281,6 +287,9 @@ static struct dfa *part_dfa(struct schema *c, enum part part, const struct bound
 {
     struct expr_store s;
     struct dfa *dfa = NULL;
+    c->work += SCHEMA_DFA_WORK;
+    if (!schema_goes_on(c))
+        return NULL;
     if (!expr_open(&s)) {
         c->trees.s->status = DSR1_ERR_NOMEM;
         return NULL;

@@ -96,6 +96,9 @@ static inline bool schema_failed(const struct schema *schema)
     return schema->status < 0 || schema->trees.s->status < 0;
 }
 
+/* What an automaton adds to the work, beside the sets of schemas. */
+enum { SCHEMA_DFA_WORK = 50 };
+
 /* Counts work; false, with the failure set, where there is too much of it. */
 bool schema_goes_on(struct schema *schema);
 

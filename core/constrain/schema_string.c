@@ -166,7 +166,8 @@ static struct dfa *both(struct schema *c, struct dfa *so_far, const struct dfa *
 static expr_id product(struct schema *c, const struct schema_list *set, int32_t lo, int32_t hi)
 {
     static const char *const keywords[] = {"pattern", "format"};
-    struct dfa *dfa = length_dfa(c, lo, hi);
+    c->work += SCHEMA_DFA_WORK;
+    struct dfa *dfa = schema_goes_on(c) ? length_dfa(c, lo, hi) : NULL;
     for (size_t i = 0; i < 2 * set->n && dfa; i++) {
         if (!schema_get(c, set->ids[i / 2], keywords[i % 2]))
             continue;

@@ -25,7 +25,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     static const char *const words[] = {"<|end|>", "<think>", "\",\"", "\":", "{\"", "ab", "abc", "true", "a\"", "]}"};
     static struct buffer file;
-    struct gguf *gguf;
+    static struct gguf *gguf;
     gguf_bytes_begin(&file);
     gguf_bytes_tokenizer(&file, "deepseek-v3", words, sizeof words / sizeof *words, 1);
     gguf_bytes_int(&file, "tokenizer.ggml.eos_token_id", 256);
