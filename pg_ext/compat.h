@@ -34,4 +34,12 @@
 #define compat_create_wait_set(n) CreateWaitEventSet(TopMemoryContext, n)
 #endif
 
+#if PG_VERSION_NUM >= 170000
+#define compat_json_lexer(json, size) \
+	makeJsonLexContextCstringLen(NULL, json, size, GetDatabaseEncoding(), true)
+#else
+#define compat_json_lexer(json, size) \
+	makeJsonLexContextCstringLen(json, size, GetDatabaseEncoding(), true)
+#endif
+
 #endif							/* COMPAT_H */

@@ -4,6 +4,17 @@
 \echo Use "CREATE EXTENSION dsr1" to load this file. \quit
 
 --
+-- What the planner is told
+--
+
+CREATE FUNCTION dsr1_support(internal)
+RETURNS internal
+AS 'MODULE_PATHNAME', 'sql_support'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION dsr1_support(internal) IS 'costs, selectivities and rows, for the planner';
+
+--
 -- Generation
 --
 
@@ -19,16 +30,316 @@ CREATE FUNCTION dsr1_complete(prompt text,
                               adapter name DEFAULT NULL)
 RETURNS text
 AS 'MODULE_PATHNAME', 'sql_complete'
-LANGUAGE C VOLATILE PARALLEL SAFE CALLED ON NULL INPUT COST 100000;
+LANGUAGE C STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
 
 COMMENT ON FUNCTION dsr1_complete(text, int, float8, bigint, text[], text, bool, bool, name) IS
 'the language model''s answer to a prompt, or with raw => true the text that follows it';
-
 REVOKE EXECUTE ON FUNCTION dsr1_complete(text, int, float8, bigint, text[], text, bool, bool, name) FROM PUBLIC;
 
+CREATE FUNCTION dsr1_chat(messages jsonb, options jsonb DEFAULT '{}')
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'sql_chat'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_chat(jsonb, jsonb) IS
+'the next turn of a conversation: content, finish_reason, usage, and as asked for reasoning, logprobs, tool_calls';
+REVOKE EXECUTE ON FUNCTION dsr1_chat(jsonb, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_generate(prompt text, schema jsonb, options jsonb DEFAULT '{}')
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'sql_generate'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_generate(text, jsonb, jsonb) IS
+'an answer that is JSON of the given schema';
+REVOKE EXECUTE ON FUNCTION dsr1_generate(text, jsonb, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_populate(base anyelement, input text, instruction text DEFAULT '')
+RETURNS anyelement
+AS 'MODULE_PATHNAME', 'sql_populate'
+LANGUAGE C STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_populate(anyelement, text, text) IS
+'a value of the type of base, read out of a text';
+REVOKE EXECUTE ON FUNCTION dsr1_populate(anyelement, text, text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_stream(prompt text,
+                              max_tokens int DEFAULT NULL,
+                              temperature float8 DEFAULT 0,
+                              seed bigint DEFAULT 0,
+                              stop text[] DEFAULT NULL,
+                              system text DEFAULT NULL,
+                              think bool DEFAULT NULL,
+                              raw bool DEFAULT false,
+                              adapter name DEFAULT NULL,
+                              OUT token_no int,
+                              OUT token text,
+                              OUT logprob float8)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sql_stream'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT PARALLEL RESTRICTED COST 100000 ROWS 100;
+
+COMMENT ON FUNCTION dsr1_stream(text, int, float8, bigint, text[], text, bool, bool, name) IS
+'an answer piece by piece, as it is computed; in a SELECT list, rows come at once';
+REVOKE EXECUTE ON FUNCTION dsr1_stream(text, int, float8, bigint, text[], text, bool, bool, name) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_fim(prefix text, suffix text, options jsonb DEFAULT '{}')
+RETURNS text
+AS 'MODULE_PATHNAME', 'sql_fim'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_fim(text, text, jsonb) IS
+'what stands between a beginning and an end, of code above all';
+REVOKE EXECUTE ON FUNCTION dsr1_fim(text, text, jsonb) FROM PUBLIC;
+
 --
--- Tokens
+-- Decisions
 --
+
+CREATE FUNCTION dsr1_classify(input text, labels text[], instruction text DEFAULT '')
+RETURNS text
+AS 'MODULE_PATHNAME', 'sql_classify'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_classify(text, text[], text) IS
+'the label that fits a text best';
+REVOKE EXECUTE ON FUNCTION dsr1_classify(text, text[], text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_classify(input text, base anyenum, instruction text DEFAULT '')
+RETURNS anyenum
+AS 'MODULE_PATHNAME', 'sql_classify_enum'
+LANGUAGE C STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_classify(text, anyenum, text) IS
+'the value of an enum that fits a text best';
+REVOKE EXECUTE ON FUNCTION dsr1_classify(text, anyenum, text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_classify_multi(input text, labels text[], threshold float8 DEFAULT 0.5, instruction text DEFAULT '')
+RETURNS text[]
+AS 'MODULE_PATHNAME', 'sql_classify_multi'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_classify_multi(text, text[], float8, text) IS
+'the labels that apply to a text, each with at least that probability';
+REVOKE EXECUTE ON FUNCTION dsr1_classify_multi(text, text[], float8, text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_scores(input text, labels text[], instruction text DEFAULT '')
+RETURNS float8[]
+AS 'MODULE_PATHNAME', 'sql_scores'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_scores(text, text[], text) IS
+'how probable each label is; their sum is 1';
+REVOKE EXECUTE ON FUNCTION dsr1_scores(text, text[], text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_filter(input text, condition text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'sql_filter'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_filter(text, text) IS
+'whether a condition holds for a text; NULL if the model is less sure than dsr1.filter_threshold';
+REVOKE EXECUTE ON FUNCTION dsr1_filter(text, text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_filter_score(input text, condition text)
+RETURNS float8
+AS 'MODULE_PATHNAME', 'sql_filter_score'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_filter_score(text, text) IS
+'the probability that a condition holds for a text';
+REVOKE EXECUTE ON FUNCTION dsr1_filter_score(text, text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_score(input text, rubric text[])
+RETURNS float8
+AS 'MODULE_PATHNAME', 'sql_score'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_score(text, text[]) IS
+'a mark between 1 and the number of levels: the expectation over the levels described';
+REVOKE EXECUTE ON FUNCTION dsr1_score(text, text[]) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_extract(input text, fields text[])
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'sql_extract'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_extract(text, text[]) IS
+'fields out of a text, as strings or null';
+REVOKE EXECUTE ON FUNCTION dsr1_extract(text, text[]) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_extract(input text, fields jsonb)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'sql_extract_described'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_extract(text, jsonb) IS
+'fields out of a text, by name and description';
+REVOKE EXECUTE ON FUNCTION dsr1_extract(text, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_summarize(input text, max_words int DEFAULT 60)
+RETURNS text
+AS 'MODULE_PATHNAME', 'sql_summarize'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_summarize(text, int) IS
+'a summary of a text';
+REVOKE EXECUTE ON FUNCTION dsr1_summarize(text, int) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_rank(query text, documents text[], OUT ord int, OUT score float8)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sql_rank'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000 ROWS 10
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_rank(text, text[]) IS
+'documents by how probably they answer a query, best first; ord counts from 1';
+REVOKE EXECUTE ON FUNCTION dsr1_rank(text, text[]) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_logprob(prompt text, continuation text)
+RETURNS float8
+AS 'MODULE_PATHNAME', 'sql_logprob'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_logprob(text, text) IS
+'natural logarithm of the probability that a prompt goes on like this';
+REVOKE EXECUTE ON FUNCTION dsr1_logprob(text, text) FROM PUBLIC;
+
+--
+-- Aggregates
+--
+
+CREATE FUNCTION dsr1_agg_add(internal, text, text)
+RETURNS internal
+AS 'MODULE_PATHNAME', 'sql_agg_add'
+LANGUAGE C IMMUTABLE CALLED ON NULL INPUT PARALLEL RESTRICTED COST 1;
+
+COMMENT ON FUNCTION dsr1_agg_add(internal, text, text) IS
+'transition function of dsr1_agg';
+REVOKE EXECUTE ON FUNCTION dsr1_agg_add(internal, text, text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_agg_add(internal, text)
+RETURNS internal
+AS 'MODULE_PATHNAME', 'sql_agg_add'
+LANGUAGE C IMMUTABLE CALLED ON NULL INPUT PARALLEL RESTRICTED COST 1;
+
+COMMENT ON FUNCTION dsr1_agg_add(internal, text) IS
+'transition function of dsr1_summarize_agg';
+REVOKE EXECUTE ON FUNCTION dsr1_agg_add(internal, text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_agg_answer(internal)
+RETURNS text
+AS 'MODULE_PATHNAME', 'sql_agg_answer'
+LANGUAGE C STABLE CALLED ON NULL INPUT PARALLEL RESTRICTED COST 100000;
+
+COMMENT ON FUNCTION dsr1_agg_answer(internal) IS
+'final function of dsr1_agg';
+REVOKE EXECUTE ON FUNCTION dsr1_agg_answer(internal) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_agg_summary(internal)
+RETURNS text
+AS 'MODULE_PATHNAME', 'sql_agg_summary'
+LANGUAGE C STABLE CALLED ON NULL INPUT PARALLEL RESTRICTED COST 100000;
+
+COMMENT ON FUNCTION dsr1_agg_summary(internal) IS
+'final function of dsr1_summarize_agg';
+REVOKE EXECUTE ON FUNCTION dsr1_agg_summary(internal) FROM PUBLIC;
+
+CREATE AGGREGATE dsr1_agg(input text, instruction text)
+(
+    SFUNC = @extschema@.dsr1_agg_add,
+    STYPE = internal,
+    FINALFUNC = @extschema@.dsr1_agg_answer,
+    PARALLEL = RESTRICTED
+);
+
+COMMENT ON AGGREGATE dsr1_agg(text, text) IS
+'what the model answers about all texts together, in parts where they are too long for its context';
+REVOKE EXECUTE ON FUNCTION dsr1_agg(text, text) FROM PUBLIC;
+
+CREATE AGGREGATE dsr1_summarize_agg(input text)
+(
+    SFUNC = @extschema@.dsr1_agg_add,
+    STYPE = internal,
+    FINALFUNC = @extschema@.dsr1_agg_summary,
+    PARALLEL = RESTRICTED
+);
+
+COMMENT ON AGGREGATE dsr1_summarize_agg(text) IS 'a summary of all texts together';
+REVOKE EXECUTE ON FUNCTION dsr1_summarize_agg(text) FROM PUBLIC;
+
+--
+-- Vectors and tokens
+--
+
+CREATE DOMAIN dsr1_digest AS text
+    CONSTRAINT dsr1_digest_check CHECK (VALUE ~ '^[0-9a-f]{64}$');
+
+COMMENT ON DOMAIN dsr1_digest IS 'which model: SHA-256 of its file, as dsr1_models shows it';
+
+CREATE FUNCTION dsr1_embed(input text)
+RETURNS real[]
+AS 'MODULE_PATHNAME', 'sql_embed'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_embed(text) IS
+'a vector of length 1 for a text';
+REVOKE EXECUTE ON FUNCTION dsr1_embed(text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_embed(input text, model dsr1_digest)
+RETURNS real[]
+AS 'MODULE_PATHNAME', 'sql_embed_by'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_embed(text, dsr1_digest) IS
+'the same by the model of this digest only, hence IMMUTABLE: for indexes and generated columns';
+REVOKE EXECUTE ON FUNCTION dsr1_embed(text, dsr1_digest) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_similarity(a text, b text)
+RETURNS float8
+AS 'MODULE_PATHNAME', 'sql_similarity'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_similarity(text, text) IS
+'cosine of the angle between two texts'' vectors';
+REVOKE EXECUTE ON FUNCTION dsr1_similarity(text, text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_tokenize(input text)
+RETURNS int[]
+AS 'MODULE_PATHNAME', 'sql_tokenize'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+
+COMMENT ON FUNCTION dsr1_tokenize(text) IS
+'the tokens that the language model reads for a text';
+REVOKE EXECUTE ON FUNCTION dsr1_tokenize(text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_detokenize(tokens int[])
+RETURNS text
+AS 'MODULE_PATHNAME', 'sql_detokenize'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+
+COMMENT ON FUNCTION dsr1_detokenize(int[]) IS
+'the text of some tokens';
+REVOKE EXECUTE ON FUNCTION dsr1_detokenize(int[]) FROM PUBLIC;
 
 CREATE FUNCTION dsr1_count_tokens(input text)
 RETURNS int
@@ -37,12 +348,61 @@ LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 
 COMMENT ON FUNCTION dsr1_count_tokens(text) IS
 'number of tokens that the language model reads for a text';
-
 REVOKE EXECUTE ON FUNCTION dsr1_count_tokens(text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_truncate(input text, max_tokens int)
+RETURNS text
+AS 'MODULE_PATHNAME', 'sql_truncate'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+
+COMMENT ON FUNCTION dsr1_truncate(text, int) IS
+'the beginning of a text that has at most so many tokens';
+REVOKE EXECUTE ON FUNCTION dsr1_truncate(text, int) FROM PUBLIC;
 
 --
 -- Operations
 --
+
+CREATE FUNCTION dsr1_prewarm(prefix text)
+RETURNS int
+AS 'MODULE_PATHNAME', 'sql_prewarm'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE COST 100000;
+
+COMMENT ON FUNCTION dsr1_prewarm(text) IS
+'computes the beginning of raw prompts ahead; returns how many tokens it has';
+REVOKE EXECUTE ON FUNCTION dsr1_prewarm(text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_reload()
+RETURNS void
+AS 'MODULE_PATHNAME', 'sql_reload'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 1000;
+
+COMMENT ON FUNCTION dsr1_reload() IS
+'has the engine open its model''s file again';
+REVOKE EXECUTE ON FUNCTION dsr1_reload() FROM PUBLIC;
+
+CREATE FUNCTION dsr1_models(OUT name text,
+                            OUT digest dsr1_digest,
+                            OUT architecture text,
+                            OUT parameters bigint,
+                            OUT quantisation text,
+                            OUT context int,
+                            OUT loaded boolean,
+                            OUT bytes bigint,
+                            OUT path text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sql_models'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 1000 ROWS 1;
+
+COMMENT ON FUNCTION dsr1_models() IS
+'the models that can be used';
+
+CREATE VIEW dsr1_models AS
+    SELECT * FROM @extschema@.dsr1_models();
+
+COMMENT ON VIEW dsr1_models IS 'the models that can be used; path is shown to members of pg_read_all_stats';
+
+GRANT SELECT ON dsr1_models TO PUBLIC;
 
 CREATE FUNCTION dsr1_version()
 RETURNS text

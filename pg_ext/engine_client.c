@@ -66,15 +66,24 @@ cancel(EngineRequest *request)
 }
 
 static void
+unlist(EngineRequest *request)
+{
+	if (request->listed)
+		dlist_delete(&request->node);
+	request->listed = false;
+}
+
+static void
 forget(void *arg)
 {
 	EngineRequest *request = arg;
 
-	dlist_delete(&request->node);
+	unlist(request);
 	if (request->state == REQUEST_SENT)
 		cancel(request);
 	admission_leave(request);
 	buffer_free(&request->frame);
+	buffer_free(&request->events);
 	buffer_free(&request->answer);
 }
 
@@ -90,6 +99,7 @@ engine_request_new(void)
 	request->state = REQUEST_NEW;
 	request->lives = LIVES;
 	request->place = -1;
+	request->listed = true;
 	dlist_push_tail(&requests, &request->node);
 	request->callback.func = forget;
 	request->callback.arg = request;
@@ -130,17 +140,18 @@ raise_no_memory(void)
 			 errdetail("Failed on a request to the inference engine.")));
 }
 
-static bool
-any_in_flight(void)
+int
+engine_requests_in_flight(void)
 {
 	dlist_iter	iter;
+	int			n = 0;
 
 	dlist_foreach(iter, &requests)
 	{
 		if (dlist_container(EngineRequest, node, iter.cur)->state == REQUEST_SENT)
-			return true;
+			n++;
 	}
-	return false;
+	return n;
 }
 
 /*
@@ -159,11 +170,13 @@ send_new(void)
 		/* one that is still being put together has no frame */
 		if (request->state != REQUEST_NEW || request->frame.size == 0)
 			continue;
-		if (!admission_enter(request, any_in_flight()))
+		if (!admission_enter(request, engine_requests_in_flight() > 0))
 			continue;
 		if (!connection_put(request->frame.data, request->frame.size))
 			raise_no_memory();
 		request->state = REQUEST_SENT;
+		request->n_sent++;
+		buffer_drop(&request->events, request->events.size);
 		admission_sent(request, true);
 	}
 	(void) connection_flush();
@@ -173,17 +186,24 @@ send_new(void)
 static void
 drop_stale_connection(void)
 {
-	if (connection_is_open() && !any_in_flight() && connection_is_stale())
+	if (connection_is_open() && engine_requests_in_flight() == 0 && connection_is_stale())
 		connection_close();
 }
 
 void
-engine_request_send(EngineRequest *request)
+engine_send_requests(void)
 {
 	drop_stale_connection();
 	if (!connection_is_open())
 		connection_open(GetCurrentTimestamp());
 	send_new();
+}
+
+void
+engine_request_send(EngineRequest *request)
+{
+	Assert(request->frame.size > 0);
+	engine_send_requests();
 }
 
 /* ------------------------------------------------------------------
@@ -220,12 +240,21 @@ take_frame(const struct wire_frame *frame)
 
 		if (request->id != frame->request || request->state != REQUEST_SENT)
 			continue;
+		if (frame->type == WIRE_TEXT)
+		{
+			wire_put_text(&request->events, (struct wire_text){frame->payload, frame->size});
+			if (request->events.failed)
+				raise_no_memory();
+			return;
+		}
 		buffer_append(&request->answer, frame->payload, frame->size);
 		if (request->answer.failed)
 			raise_no_memory();
 		request->answer_type = frame->type;
 		request->state = REQUEST_ANSWERED;
 		admission_answered(request);
+		admission_leave(request);
+		unlist(request);
 		return;
 	}
 	/* else the answer to one that was cancelled meanwhile */
@@ -252,9 +281,9 @@ take_end(ConnectionEnd end)
 static void
 take_cancelled(void)
 {
-	dlist_iter	iter;
+	dlist_mutable_iter iter;
 
-	dlist_foreach(iter, &requests)
+	dlist_foreach_modify(iter, &requests)
 	{
 		EngineRequest *request = dlist_container(EngineRequest, node, iter.cur);
 		struct wire_error error = {
@@ -274,6 +303,8 @@ take_cancelled(void)
 		request->answer_type = WIRE_ERROR;
 		request->state = REQUEST_ANSWERED;
 		admission_answered(request);
+		admission_leave(request);
+		unlist(request);
 	}
 }
 
@@ -327,13 +358,14 @@ time_left(TimestampTz began)
 	return left;
 }
 
+/* Until it is answered, or has events if they are wanted. */
 static void
-wait_for_answer(EngineRequest *request)
+wait_for(EngineRequest *request, bool events)
 {
 	TimestampTz began = GetCurrentTimestamp();
 	TimestampTz lost = 0;		/* since when there is no engine; 0: there is */
 
-	while (request->state != REQUEST_ANSWERED)
+	while (request->state != REQUEST_ANSWERED && !(events && request->events.size > 0))
 	{
 		if (connection_is_greeted())
 			lost = 0;
@@ -351,8 +383,22 @@ wait_for_answer(EngineRequest *request)
 	}
 }
 
-static void
-raise_error_answer(const EngineRequest *request)
+void
+engine_request_finish(EngineRequest *request)
+{
+	wait_for(request, false);
+}
+
+void
+engine_request_listen(EngineRequest *request)
+{
+	wait_for(request, true);
+	if (request->state == REQUEST_ANSWERED && request->answer_type == WIRE_ERROR)
+		engine_request_raise(request);
+}
+
+void
+engine_request_raise(const EngineRequest *request)
 {
 	struct wire_frame frame = engine_request_answer(request);
 	struct wire_error error;
@@ -367,9 +413,9 @@ engine_request_wait(EngineRequest *request)
 {
 	PG_TRY();
 	{
-		wait_for_answer(request);
+		engine_request_finish(request);
 		if (request->answer_type == WIRE_ERROR)
-			raise_error_answer(request);
+			engine_request_raise(request);
 	}
 	PG_CATCH();
 	{

@@ -38,7 +38,7 @@ typedef enum EngineRequestState
 
 typedef struct EngineRequest
 {
-	dlist_node	node;			/* in the list of all, until freed */
+	dlist_node	node;			/* in the list of all that wait */
 	uint64		id;
 	EngineRequestState state;
 	int			lives;			/* deaths of the engine that it survives */
@@ -46,6 +46,9 @@ typedef struct EngineRequest
 	uint64		number;			/* in views and logs; 0: not admitted yet */
 	int			place;			/* in the list of requests, or -1 */
 	struct buffer frame;		/* what was asked, kept to be asked again */
+	bool		listed;			/* not answered yet, so in the list */
+	int			n_sent;			/* how often it was asked */
+	struct buffer events;		/* TEXT frames' payloads since then, as texts */
 	unsigned	answer_type;	/* of the frame that ended it, e.g. WIRE_DONE */
 	struct buffer answer;		/* the payload of that frame */
 	MemoryContextCallback callback;
@@ -59,11 +62,29 @@ extern EngineRequest *engine_request_new(void);
  */
 extern void engine_request_send(EngineRequest *request);
 
+/* The same for all requests that are not on their way yet, in one go. */
+extern void engine_send_requests(void);
+
+/* How many wait for their answers. */
+extern int	engine_requests_in_flight(void);
+
 /*
  * Waits for the answer, and raises an error if it is one, or does not come.
  * Interrupts are served meanwhile.  The request is cancelled in that case.
  */
 extern void engine_request_wait(EngineRequest *request);
+
+/*
+ * The same, but an answer that is an error is an answer, and nothing is freed
+ * when the wait fails.
+ */
+extern void engine_request_finish(EngineRequest *request);
+
+/* Waits for one more event, or the answer.  Events arrive with `stream`. */
+extern void engine_request_listen(EngineRequest *request);
+
+/* Raises the error that a request was answered with. */
+extern void engine_request_raise(const EngineRequest *request) pg_attribute_noreturn();
 
 /*
  * For those with many requests: sends what is new, connecting as above, and

@@ -13,9 +13,11 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "batch_plan.h"
 #include "dsr1.h"
 #include "settings.h"
 #include "shared.h"
+#include "statement.h"
 #include "supervisor.h"
 
 PG_MODULE_MAGIC;
@@ -26,6 +28,8 @@ void
 _PG_init(void)
 {
 	settings_define();
+	batch_register();
+	statement_install();
 	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
 	{
 		shared_reserve();

@@ -34,7 +34,26 @@ bool		setting_log_requests;
 int			setting_max_tokens_per_day;
 int			setting_max_concurrent;
 int			setting_priority;
+int			setting_on_error;
+int			setting_think;
 int			setting_prefix_sharing;
+double		setting_filter_threshold;
+int			setting_prefetch_rows;
+bool		setting_enable_batch;
+bool		setting_enable_late_filter;
+
+static const struct config_enum_entry on_error_values[] = {
+	{"error", ON_ERROR_RAISE, false},
+	{"null", ON_ERROR_NULL, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry think_values[] = {
+	{"default", THINK_DEFAULT, false},
+	{"off", THINK_OFF, false},
+	{"on", THINK_ON, false},
+	{NULL, 0, false}
+};
 
 static const struct config_enum_entry sharing_options[] = {
 	{"role", SHARING_ROLE, false},
@@ -141,6 +160,13 @@ define_session_settings(void)
 }
 
 static void
+define_enum(const char *name, const char *what, const char *more, int *variable,
+			const struct config_enum_entry *values, GucContext context)
+{
+	DefineCustomEnumVariable(name, what, more, variable, 0, values, context, 0, NULL, NULL, NULL);
+}
+
+static void
 define_limit(const char *name, const char *what, const char *more, int *variable,
 			 int standard, int least, int most)
 {
@@ -164,11 +190,46 @@ define_role_settings(void)
 				 "Requests with a larger number run first.",
 				 "Jobs have priorities of their own, below zero.",
 				 &setting_priority, 0, -1000, 1000);
-	DefineCustomEnumVariable("dsr1.prefix_sharing",
-							 "Who shares the computed beginnings of prompts.",
-							 "What is shared can be told from how fast an answer comes.",
-							 &setting_prefix_sharing, SHARING_ROLE, sharing_options,
-							 PGC_SUSET, 0, NULL, NULL, NULL);
+	define_enum("dsr1.prefix_sharing",
+				"Who shares the computed beginnings of prompts.",
+				"What is shared can be told from how fast an answer comes.",
+				&setting_prefix_sharing, sharing_options, PGC_SUSET);
+}
+
+static void
+define_answer_settings(void)
+{
+	define_enum("dsr1.on_error",
+				"What a request that fails gives: an error, or NULL.",
+				"NULL is warned about once in a transaction.",
+				&setting_on_error, on_error_values, PGC_USERSET);
+	define_enum("dsr1.think",
+				"Whether a model that can reason does so before it answers.",
+				"By default it does, but not where the answer has a given form.",
+				&setting_think, think_values, PGC_USERSET);
+	DefineCustomRealVariable("dsr1.filter_threshold",
+							 "How sure dsr1_filter must be, else it gives NULL.",
+							 "The probability of its answer; at 0.5 it always decides.",
+							 &setting_filter_threshold, 0.5, 0.5, 1,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+static void
+define_batch_settings(void)
+{
+	DefineCustomIntVariable("dsr1.prefetch_rows",
+							"Rows of a query whose requests are in flight at once.",
+							NULL, &setting_prefetch_rows, 64, 1, 10000,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("dsr1.enable_batch",
+							 "Lets queries ask ahead for rows to come.",
+							 "Answers are the same without it.",
+							 &setting_enable_batch, true,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("dsr1.enable_late_filter",
+							 "Lets conditions that ask the model wait until joins, sorts and limits have dropped rows.",
+							 NULL, &setting_enable_late_filter, true,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
 void
@@ -177,5 +238,7 @@ settings_define(void)
 	define_engine_settings();
 	define_session_settings();
 	define_role_settings();
+	define_answer_settings();
+	define_batch_settings();
 	MarkGUCPrefixReserved("dsr1");
 }

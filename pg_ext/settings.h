@@ -22,11 +22,30 @@ extern int	setting_heartbeat_timeout;	/* ms, 0 turns it off */
 
 extern int	setting_job_history_days;
 
+typedef enum OnError
+{
+	ON_ERROR_RAISE,
+	ON_ERROR_NULL
+} OnError;
+
+typedef enum Think
+{
+	THINK_DEFAULT,
+	THINK_OFF,
+	THINK_ON
+} Think;
+
 /* A session's */
 extern int	setting_max_tokens;
 extern int	setting_start_timeout;	/* ms */
 extern int	setting_request_timeout;	/* ms, 0 turns it off */
 extern bool setting_log_requests;
+extern int	setting_on_error;	/* OnError */
+extern int	setting_think;		/* Think */
+extern double setting_filter_threshold;
+extern int	setting_prefetch_rows;
+extern bool setting_enable_batch;
+extern bool setting_enable_late_filter;
 
 /* A role's */
 typedef enum SettingSharing

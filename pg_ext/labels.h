@@ -1,0 +1,49 @@
+/*-------------------------------------------------------------------------
+ *
+ * labels.h
+ *	  which of some labels fits, by the probability of each whole label
+ *
+ * The model is asked for a JSON string, and each label is scored as such up to
+ * its closing quote: so a label that another one begins with has no advantage,
+ * and neither has a short one by being a part.  The labels stand in the prompt
+ * in an order of their own, so the order in which they are given does not
+ * matter.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef LABELS_H
+#define LABELS_H
+
+#include "call.h"
+#include "prompt.h"
+
+typedef struct Labels
+{
+	int			n;				/* as given */
+	struct wire_text *texts;
+	int		   *place;			/* of each in the prompt: equal ones have the same */
+	int			n_places;
+	int		   *at;				/* of each place, one of the labels */
+} Labels;
+
+/* Sorts the labels and drops what is there twice. */
+extern void labels_open(Labels *labels, struct wire_text *texts, int n);
+
+/* ` "a", "b", "c"` */
+extern void labels_append(const Labels *labels, StringInfo to);
+
+/* Puts the question which one an answer to the prompt would be. */
+extern void labels_ask(const Labels *labels, Call *call, struct wire_prompt *prompt);
+
+/* Probabilities of the labels as given, whose sum is 1 but for doubles. */
+extern bool labels_answer(const Labels *labels, Call *call, float8 *probabilities);
+
+/* Natural logarithms to probabilities, in place. */
+extern void labels_normalise(double *scores, int n);
+
+/* The index of the likeliest, the first in the prompt's order among equals. */
+extern int	labels_best(const Labels *labels, const float8 *probabilities);
+
+#endif							/* LABELS_H */

@@ -1,0 +1,228 @@
+/*-------------------------------------------------------------------------
+ *
+ * model.c
+ *	  the model that the engine serves: dsr1_models, dsr1_reload(), dsr1_prewarm()
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cryptohash.h"
+#include "common/sha2.h"
+#include "complete.h"
+#include "engine_error.h"
+#include "engine_text.h"
+#include "miscadmin.h"
+#include "model.h"
+#include "options.h"
+#include "prompt.h"
+#include "rows.h"
+#include "storage/fd.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+/* ------------------------------------------------------------------
+ *	Its digest
+ * ------------------------------------------------------------------
+ */
+
+#define READ_SIZE	(256 * 1024)
+
+/* The file that was digested last, as far as the file system tells them apart. */
+static struct
+{
+	dev_t		device;
+	ino_t		inode;
+	off_t		size;
+	struct timespec changed;
+	char		digest[2 * PG_SHA256_DIGEST_LENGTH + 1];
+}			digested;
+
+static void
+hash_file(int fd, const char *path, uint8 *digest)
+{
+	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
+	uint8	   *bytes = palloc(READ_SIZE);
+	ssize_t		n;
+
+	if (hash == NULL || pg_cryptohash_init(hash) < 0)
+		elog(ERROR, "could not compute SHA-256");
+	PG_TRY();
+	{
+		while ((n = read(fd, bytes, READ_SIZE)) > 0)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (pg_cryptohash_update(hash, bytes, n) < 0)
+				elog(ERROR, "could not compute SHA-256");
+		}
+		if (n < 0)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not read the model's file: %m")));
+		if (pg_cryptohash_final(hash, digest, PG_SHA256_DIGEST_LENGTH) < 0)
+			elog(ERROR, "could not compute SHA-256");
+	}
+	PG_FINALLY();
+	{
+		pg_cryptohash_free(hash);
+	}
+	PG_END_TRY();
+	pfree(bytes);
+}
+
+static char *
+digest_of(const char *path)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	struct stat st;
+	int			fd;
+
+	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read the model's file: %m")));
+	if (digested.digest[0] == '\0' || st.st_dev != digested.device || st.st_ino != digested.inode ||
+		st.st_size != digested.size || st.st_mtim.tv_sec != digested.changed.tv_sec ||
+		st.st_mtim.tv_nsec != digested.changed.tv_nsec)
+	{
+		digested.digest[0] = '\0';
+		hash_file(fd, path, digest);
+		digested.device = st.st_dev;
+		digested.inode = st.st_ino;
+		digested.size = st.st_size;
+		digested.changed = st.st_mtim;
+		for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
+			sprintf(digested.digest + 2 * i, "%02x", digest[i]);
+	}
+	CloseTransientFile(fd);
+	return pstrdup(digested.digest);
+}
+
+/* ------------------------------------------------------------------
+ *	What the engine tells
+ * ------------------------------------------------------------------
+ */
+
+static void
+ask_engine(EngineRequest *request, bool put)
+{
+	if (!put)
+		elog(ERROR, "out of memory");
+	engine_request_send(request);
+	engine_request_wait(request);
+}
+
+/* The answer lives as long as the request, which the caller frees. */
+static EngineRequest *
+ask_model(struct wire_model *model)
+{
+	EngineRequest *request = engine_request_new();
+	struct wire_frame frame;
+
+	ask_engine(request, wire_put_bare(&request->frame, WIRE_MODEL, request->id));
+	frame = engine_request_answer(request);
+	if (frame.type != WIRE_MODEL_RESULT || wire_get_model_result(&frame, model) < 0)
+		engine_answer_broken();
+	return request;
+}
+
+static char *
+digest_of_model(const struct wire_model *model)
+{
+	if (model->digest.size > 0)
+		return pnstrdup(model->digest.data, model->digest.size);
+	return digest_of(pnstrdup(model->path.data, model->path.size));
+}
+
+char *
+model_digest(void)
+{
+	struct wire_model model;
+	EngineRequest *request = ask_model(&model);
+	char	   *digest = digest_of_model(&model);
+
+	engine_request_free(request);
+	return digest;
+}
+
+enum
+{
+	NAME, DIGEST, ARCHITECTURE, PARAMETERS, QUANTISATION, CONTEXT, LOADED, BYTES, FILE_PATH, N_COLUMNS
+};
+
+PG_FUNCTION_INFO_V1(sql_models);
+
+Datum
+sql_models(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rows = rows_begin(fcinfo);
+	struct wire_model model;
+	EngineRequest *request = ask_model(&model);
+	Datum		values[N_COLUMNS];
+	bool		nulls[N_COLUMNS] = {false};
+
+	values[NAME] = PointerGetDatum(engine_text_back(model.name));
+	values[DIGEST] = CStringGetTextDatum(digest_of_model(&model));
+	values[ARCHITECTURE] = PointerGetDatum(engine_text_back(model.architecture));
+	values[PARAMETERS] = Int64GetDatum((int64) model.n_parameters);
+	values[QUANTISATION] = PointerGetDatum(engine_text_back(model.file_type));
+	values[CONTEXT] = Int32GetDatum(model.context_size);
+	values[LOADED] = BoolGetDatum(true);
+	values[BYTES] = Int64GetDatum((int64) model.size);
+	values[FILE_PATH] = (Datum) 0;
+	nulls[FILE_PATH] = !engine_error_shows_files();
+	if (!nulls[FILE_PATH])
+		values[FILE_PATH] = PointerGetDatum(engine_text_back(model.path));
+	rows_put(rows, values, nulls);
+	engine_request_free(request);
+	return (Datum) 0;
+}
+
+/* ------------------------------------------------------------------
+ *	What it is told
+ * ------------------------------------------------------------------
+ */
+
+PG_FUNCTION_INFO_V1(sql_reload);
+
+Datum
+sql_reload(PG_FUNCTION_ARGS)
+{
+	EngineRequest *request;
+
+	memo_reset();
+	request = engine_request_new();
+	ask_engine(request, wire_put_reload(&request->frame, request->id, wire_text("")));
+	engine_request_free(request);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(sql_prewarm);
+
+/* Computes a prompt and no answer, so that the engine has it at hand. */
+Datum
+sql_prewarm(PG_FUNCTION_ARGS)
+{
+	struct wire_complete *complete;
+	struct wire_done done;
+	Call		call;
+
+	if (!call_open(&call, fcinfo))
+		PG_RETURN_NULL();
+	complete = options_new();
+	complete->max_tokens = 0;
+	complete->prompt.kind = WIRE_PROMPT_RAW;
+	prompt_turn(&complete->prompt, "", engine_text(PG_GETARG_TEXT_PP(0)));
+	complete_ask(&call, complete);
+	if (!call_send(&call) || !call_done(&call, 0, &done))
+		PG_RETURN_NULL();
+	call_close(&call);
+	PG_RETURN_INT32(done.usage.prompt_tokens);
+}

@@ -1,0 +1,16 @@
+/*-------------------------------------------------------------------------
+ *
+ * model.h
+ *	  the model that the engine serves
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MODEL_H
+#define MODEL_H
+
+/* SHA-256 of its file as hexadecimal digits. */
+extern char *model_digest(void);
+
+#endif							/* MODEL_H */
