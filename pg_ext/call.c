@@ -188,7 +188,7 @@ raise_error(Call *call, int i)
 bool
 call_answer(Call *call, int i, struct wire_frame *frame)
 {
-	bool		answered = true;
+	volatile bool answered = true;
 
 	PG_TRY();
 	{

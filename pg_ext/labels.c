@@ -30,6 +30,13 @@ compare_labels(const void *a, const void *b, void *arg)
 	return compare_texts(&texts[*(const int *) a], &texts[*(const int *) b]);
 }
 
+/* In order, a label comes right before those that begin with it, if there are any. */
+static bool
+begins_with(struct wire_text text, struct wire_text beginning)
+{
+	return text.size >= beginning.size && memcmp(text.data, beginning.data, beginning.size) == 0;
+}
+
 void
 labels_open(Labels *labels, struct wire_text *texts, int n)
 {
@@ -51,6 +58,8 @@ labels_open(Labels *labels, struct wire_text *texts, int n)
 			labels->at[labels->n_places++] = order[i];
 		labels->place[order[i]] = labels->n_places - 1;
 	}
+	for (int i = 1; i < labels->n_places; i++)
+		labels->closed |= begins_with(texts[labels->at[i]], texts[labels->at[i - 1]]);
 }
 
 void
@@ -65,7 +74,7 @@ labels_append(const Labels *labels, StringInfo to)
 
 /* The label as JSON has it, without the quote that the answer begins with. */
 static struct wire_text
-continuation(struct wire_text label)
+continuation(const Labels *labels, struct wire_text label)
 {
 	StringInfoData quoted;
 
@@ -74,7 +83,7 @@ continuation(struct wire_text label)
 	return (struct wire_text)
 	{
 		.data = quoted.data + 1,
-		.size = (size_t) quoted.len - 1
+		.size = (size_t) quoted.len - (labels->closed ? 1 : 2)
 	};
 }
 
@@ -89,7 +98,7 @@ labels_ask(const Labels *labels, Call *call, struct wire_prompt *prompt)
 	score->prompt.opening = wire_text("\"");
 	score->n_continuations = (uint32_t) labels->n_places;
 	for (int i = 0; i < labels->n_places; i++)
-		score->continuations[i] = continuation(labels->texts[labels->at[i]]);
+		score->continuations[i] = continuation(labels, labels->texts[labels->at[i]]);
 	call_ask(call, wire_put_score(&request->frame, request->id, score));
 	pfree(score);
 }

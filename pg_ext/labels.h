@@ -3,11 +3,11 @@
  * labels.h
  *	  which of some labels fits, by the probability of each whole label
  *
- * The model is asked for a JSON string, and each label is scored as such up to
- * its closing quote: so a label that another one begins with has no advantage,
- * and neither has a short one by being a part.  The labels stand in the prompt
- * in an order of their own, so the order in which they are given does not
- * matter.
+ * The model is asked for a JSON string, and each label is scored as the whole
+ * beginning of one.  Where one label begins with another, all are scored up to
+ * their closing quote, so that the short one has no advantage; that is one
+ * token more for each.  The labels stand in the prompt in an order of their
+ * own, so the order in which they are given does not matter.
  *
  * SPDX-License-Identifier: PostgreSQL
  *
@@ -26,6 +26,7 @@ typedef struct Labels
 	int		   *place;			/* of each in the prompt: equal ones have the same */
 	int			n_places;
 	int		   *at;				/* of each place, one of the labels */
+	bool		closed;			/* one begins with another: scored with the closing quote */
 } Labels;
 
 /* Sorts the labels and drops what is there twice. */

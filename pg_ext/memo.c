@@ -146,6 +146,27 @@ shrink(void)
 		memo_forget(dlist_head_element(MemoEntry, node, &unpinned));
 }
 
+static void
+count_usage(MemoEntry *entry)
+{
+	struct wire_frame frame = engine_request_answer(entry->request);
+	union
+	{
+		struct wire_done done;
+		struct wire_score_result scores;
+		struct wire_embed_result embedding;
+	}			answer;
+
+	entry->counted = true;
+	memo_bytes += bytes_of(entry->request);
+	if (frame.type == WIRE_DONE && wire_get_done(&frame, &answer.done) == DSR1_OK)
+		entry->usage = answer.done.usage;
+	else if (frame.type == WIRE_SCORE_RESULT && wire_get_score_result(&frame, &answer.scores) == DSR1_OK)
+		entry->usage = answer.scores.usage;
+	else if (frame.type == WIRE_EMBED_RESULT && wire_get_embed_result(&frame, &answer.embedding) == DSR1_OK)
+		entry->usage = answer.embedding.usage;
+}
+
 void
 memo_unpin(MemoEntry *entry)
 {
@@ -158,10 +179,14 @@ memo_unpin(MemoEntry *entry)
 		return;
 	}
 	dlist_push_tail(&unpinned, &entry->node);
-	if (entry->request->state == REQUEST_ANSWERED)
-		shrink();
-	else
+	if (entry->request->state != REQUEST_ANSWERED)
+	{
 		memo_forget(entry);
+		return;
+	}
+	if (!entry->counted)
+		count_usage(entry);
+	shrink();
 }
 
 EngineRequest *
@@ -199,27 +224,6 @@ memo_ask(EngineRequest *request, Oid function, bool *found)
 	slot = hash_search(memo_table, &key, HASH_ENTER, NULL);
 	slot->entry = entry;
 	return entry;
-}
-
-static void
-count_usage(MemoEntry *entry)
-{
-	struct wire_frame frame = engine_request_answer(entry->request);
-	union
-	{
-		struct wire_done done;
-		struct wire_score_result scores;
-		struct wire_embed_result embedding;
-	}			answer;
-
-	entry->counted = true;
-	memo_bytes += bytes_of(entry->request);
-	if (frame.type == WIRE_DONE && wire_get_done(&frame, &answer.done) == DSR1_OK)
-		entry->usage = answer.done.usage;
-	else if (frame.type == WIRE_SCORE_RESULT && wire_get_score_result(&frame, &answer.scores) == DSR1_OK)
-		entry->usage = answer.scores.usage;
-	else if (frame.type == WIRE_EMBED_RESULT && wire_get_embed_result(&frame, &answer.embedding) == DSR1_OK)
-		entry->usage = answer.embedding.usage;
 }
 
 const EngineRequest *

@@ -29,6 +29,7 @@ typedef struct MemoEntry
 	int			pins;
 	bool		forgotten;		/* in the memo no more; freed with the last pin */
 	bool		counted;		/* its answer has been looked at */
+	bool		shown;			/* and is in what EXPLAIN shows */
 	Oid			function;		/* that asked first */
 	dsr1_usage	usage;			/* once counted */
 	TimestampTz asked_at;

@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * batch_explain.h
+ *	  what EXPLAIN shows of the node that looks ahead
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BATCH_EXPLAIN_H
+#define BATCH_EXPLAIN_H
+
+#include "batch_state.h"
+#include "commands/explain.h"
+
+/* Around the evaluation of a row. */
+extern void batch_explain_begin(BatchState *state);
+extern void batch_explain_end(BatchState *state);
+
+/* A question of a row that is done with; counted once, by whoever comes first. */
+extern void batch_explain_count(BatchFigures *figures, MemoEntry *entry);
+
+extern void batch_explain(BatchState *state, List *ancestors, ExplainState *es);
+
+#endif							/* BATCH_EXPLAIN_H */
