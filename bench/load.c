@@ -33,7 +33,7 @@ enum { SAMPLE_WORDS = 2000, MAX_TOKENS = 1 << 20 };
 
 struct wishes {
     const char *model, *socket, *engine, *dump;
-    struct string_list engine_options;
+    struct string_list engine_options, labels;
     struct int_list prompt, answer;
     int n_requests, n_connections, prefix, n_prefixes, concurrency;
     float rate, temperature;
@@ -238,7 +238,8 @@ static const char *default_engine(void)
 
 static dsr1_status run(const struct wishes *w, const char *socket, dsr1_error *err)
 {
-    struct load load = {.rate = w->rate, .concurrency = w->concurrency, .temperature = w->temperature, .seed = w->seed};
+    struct load load = {.rate = w->rate, .concurrency = w->concurrency, .temperature = w->temperature, .seed = w->seed,
+                        .labels = w->labels.items, .n_labels = w->labels.n};
     dsr1_status status = load_client_open(&load, socket, w->n_connections, err);
     if (status == DSR1_OK)
         status = make_requests(&load, w, err);
@@ -300,6 +301,7 @@ int main(int argc, char **argv)
         {0, "answer", OPTION_INTS, &w.answer, "N[,MAX]", "tokens of an answer", 1, MAX_TOKENS},
         {0, "prefix", OPTION_INT, &w.prefix, "N", "tokens that all prompts begin with", 0, MAX_TOKENS},
         {0, "prefixes", OPTION_INT, &w.n_prefixes, "N", "that many different beginnings instead of one", 1, 1 << 16},
+        {0, "label", OPTION_STRINGS, &w.labels, "TEXT", "instead of answers, score this (and other labels)", 0, 0},
         {0, "temperature", OPTION_FLOAT, &w.temperature, "X", "0 (default): greedy", 0, 100},
         {0, "seed", OPTION_SEED, &w.seed, "N", "of words, lengths and arrivals", 0, 0},
         {0, "dump", OPTION_STRING, &w.dump, "FILE", "write the requests down", 0, 0},
@@ -323,5 +325,6 @@ int main(int argc, char **argv)
     int_list_free(&w.prompt);
     int_list_free(&w.answer);
     string_list_free(&w.engine_options);
+    string_list_free(&w.labels);
     return result != DSR1_OK;
 }

@@ -81,6 +81,20 @@ static dsr1_status take_done(struct load *load, struct load_request *r, const st
     return status;
 }
 
+static dsr1_status take_scores(struct load *load, struct load_request *r, const struct wire_frame *frame,
+                               dsr1_error *err)
+{
+    struct wire_score_result *result = memory_array(1, sizeof *result);
+    dsr1_status status = result ? wire_get_score_result(frame, result) : error_nomem(err, "an answer");
+    if (status == DSR1_OK) {
+        r->first = clock_seconds();
+        r->usage = result->usage;
+        finish(load, r, NULL);
+    }
+    free(result);
+    return status;
+}
+
 static dsr1_status take_frame(struct load *load, const struct wire_frame *frame, dsr1_error *err)
 {
     struct wire_error error;
@@ -104,6 +118,8 @@ static dsr1_status take_frame(struct load *load, const struct wire_frame *frame,
         return DSR1_OK;
     case WIRE_DONE:
         return r ? take_done(load, r, frame, err) : DSR1_OK;
+    case WIRE_SCORE_RESULT:
+        return r ? take_scores(load, r, frame, err) : DSR1_OK;
     case WIRE_ERROR:
         if (wire_get_error(frame, &error) != DSR1_OK)
             return error_set(err, DSR1_ERR_FORMAT, "the engine sent a broken error");
@@ -154,17 +170,38 @@ static dsr1_status send_out(struct load_connection *c, dsr1_error *err)
     return DSR1_OK;
 }
 
+static void put_prompt(const struct load *load, const struct load_request *r, struct wire_prompt *prompt)
+{
+    prompt->kind = WIRE_PROMPT_RAW;
+    prompt->n_turns = 1;
+    prompt->turns[0].content = (struct wire_text){load->prompts.data + r->prompt, r->prompt_size};
+}
+
+static dsr1_status send_score(struct load *load, int i, struct load_connection *c, dsr1_error *err)
+{
+    struct wire_score *score = memory_array(1, sizeof *score);
+    if (!score)
+        return error_nomem(err, "a request");
+    put_prompt(load, &load->requests[i], &score->prompt);
+    score->n_continuations = (uint32_t) load->n_labels;
+    for (size_t label = 0; label < load->n_labels && label < WIRE_LIST_MAX; label++)
+        score->continuations[label] = wire_text(load->labels[label]);
+    bool fits = wire_put_score(&c->out, (uint64_t) i + 1, score);
+    free(score);
+    return fits ? send_out(c, err) : error_set(err, DSR1_ERR_LIMIT, "a prompt does not fit a frame");
+}
+
 static dsr1_status send_request(struct load *load, dsr1_error *err)
 {
     int i = load->n_sent++;
     struct load_request *r = &load->requests[i];
     struct load_connection *c = &load->connections[i % load->n_connections];
+    if (load->n_labels > 0)
+        return send_score(load, i, c, err);
     struct wire_complete *complete = memory_array(1, sizeof *complete);
     if (!complete)
         return error_nomem(err, "a request");
-    complete->prompt.kind = WIRE_PROMPT_RAW;
-    complete->prompt.n_turns = 1;
-    complete->prompt.turns[0].content = (struct wire_text){load->prompts.data + r->prompt, r->prompt_size};
+    put_prompt(load, r, &complete->prompt);
     complete->stream = true;
     complete->max_tokens = r->n_answer;
     complete->temperature = load->temperature;

@@ -34,6 +34,8 @@ struct load {
     double rate;                    /* requests a second; 0: closed loop */
     int concurrency;
     float temperature;
+    const char *const *labels;      /* instead of an answer, how likely each of these would be */
+    size_t n_labels;
     uint64_t seed;
     double start;                   /* when the first request was due */
     /* answers to questions */
