@@ -25,6 +25,7 @@
 #include "postgres.h"
 
 #include "batch_calls.h"
+#include "batch_late.h"
 #include "batch_node.h"
 #include "batch_plan.h"
 #include "executor/executor.h"
@@ -37,6 +38,7 @@
 typedef struct Rewriter
 {
 	int			last_id;		/* highest plan_node_id */
+	bool		late;			/* conditions may wait */
 } Rewriter;
 
 /* ------------------------------------------------------------------
@@ -91,24 +93,6 @@ refer_to_columns(Node *node, List *columns)
 	return expression_tree_mutator(node, refer_to_columns, columns);
 }
 
-/* One Var for each column of a target list. */
-static List *
-vars_of(List *columns, int varno)
-{
-	List	   *vars = NIL;
-	ListCell   *lc;
-
-	foreach(lc, columns)
-	{
-		TargetEntry *column = lfirst_node(TargetEntry, lc);
-		Node	   *expr = (Node *) column->expr;
-		Var		   *var = makeVar(varno, column->resno, exprType(expr), exprTypmod(expr), exprCollation(expr), 0);
-
-		vars = lappend(vars, makeTargetEntry((Expr *) var, column->resno, column->resname, column->resjunk));
-	}
-	return vars;
-}
-
 /* ------------------------------------------------------------------
  *	Putting a node in
  * ------------------------------------------------------------------
@@ -132,8 +116,8 @@ put_above(Rewriter *rewriter, Plan *child, List *prefetch)
 	plan->extParam = bms_copy(child->extParam);
 	plan->allParam = bms_copy(child->allParam);
 	plan->lefttree = child;
-	plan->targetlist = vars_of(child->targetlist, INDEX_VAR);
-	node->custom_scan_tlist = vars_of(child->targetlist, OUTER_VAR);
+	plan->targetlist = batch_late_vars(child->targetlist, INDEX_VAR);
+	node->custom_scan_tlist = batch_late_vars(child->targetlist, OUTER_VAR);
 	node->custom_exprs = prefetch;
 	return node;
 }
@@ -273,10 +257,10 @@ lift(Rewriter *rewriter, Plan *plan)
 	(void) gather_columns((Node *) targets, &columns);
 	(void) gather_columns((Node *) conditions, &columns);
 	plan->targetlist = columns;
-	child = put_conditions(rewriter, plan, columns, conditions, &asked);
+	child = put_conditions(rewriter, rewriter->late ? batch_late(plan) : plan, columns, conditions, &asked);
 	targets = (List *) refer_to_columns((Node *) targets, columns);
 	prefetch = batch_calls_collect((Node *) targets, NIL);
-	if (child == plan || any_new(prefetch, asked))
+	if (conditions == NIL || any_new(prefetch, asked))
 		child = &put_above(rewriter, child, prefetch)->scan.plan;
 	top = (CustomScan *) child;
 	top->scan.plan.targetlist = targets;
@@ -387,7 +371,7 @@ rewrite(Rewriter *rewriter, Plan *plan)
 	if (!batch_calls_any((Node *) plan->targetlist) && !batch_calls_any((Node *) plan->qual) &&
 		!((IsA(plan, NestLoop) || IsA(plan, MergeJoin) || IsA(plan, HashJoin)) &&
 		  batch_calls_any((Node *) ((Join *) plan)->joinqual)))
-		return plan;
+		return rewriter->late ? batch_late(plan) : plan;
 	if (IsA(plan, Agg) || IsA(plan, WindowAgg) || IsA(plan, ProjectSet))
 		look_ahead_below(rewriter, plan);
 	return may_be_lifted(plan) ? lift(rewriter, plan) : plan;
@@ -422,7 +406,7 @@ find_last_id(Rewriter *rewriter, Plan *plan)
 }
 
 void
-batch_plan(PlannedStmt *stmt, int cursor_options)
+batch_plan(PlannedStmt *stmt, int cursor_options, bool has_policies)
 {
 	Rewriter	rewriter = {0};
 	ListCell   *lc;
@@ -434,6 +418,7 @@ batch_plan(PlannedStmt *stmt, int cursor_options)
 	foreach(lc, stmt->subplans)
 		find_last_id(&rewriter, lfirst(lc));
 	before = rewriter.last_id;
+	rewriter.late = !has_policies;
 	stmt->planTree = rewrite(&rewriter, stmt->planTree);
 	rewrite_list(&rewriter, stmt->subplans);
 	/* the node goes forwards only */

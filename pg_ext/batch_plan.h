@@ -12,7 +12,12 @@
 
 #include "nodes/plannodes.h"
 
-extern void batch_plan(PlannedStmt *plan, int cursor_options);
+/*
+ * With row-level security, no condition changes its place among others: a
+ * policy's comes before all that could leak what it hides.
+ */
+extern void batch_plan(PlannedStmt *plan, int cursor_options, bool has_policies);
+
 extern void batch_register(void);
 
 #endif							/* BATCH_PLAN_H */

@@ -50,6 +50,7 @@ static PlannedStmt *
 plan_statement(Query *parse, const char *query_string, int cursor_options, ParamListInfo params)
 {
 	ErrorContextCallback *outer_context = planner_context;
+	bool		has_policies = parse->hasRowSecurity;
 	PlannedStmt *plan;
 
 	n_planners++;
@@ -59,7 +60,7 @@ plan_statement(Query *parse, const char *query_string, int cursor_options, Param
 		plan = next_planner ?
 			next_planner(parse, query_string, cursor_options, params) :
 			standard_planner(parse, query_string, cursor_options, params);
-		batch_plan(plan, cursor_options);
+		batch_plan(plan, cursor_options, has_policies);
 	}
 	PG_FINALLY();
 	{
