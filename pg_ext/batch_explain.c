@@ -62,14 +62,22 @@ batch_explain_count(BatchFigures *figures, MemoEntry *entry)
  * ------------------------------------------------------------------
  */
 
+void
+batch_explain_estimate(const CustomScan *plan, double *requests, double *prompt_tokens)
+{
+	const Plan *child = outerPlan(plan);
+
+	*requests = child->plan_rows * (list_length(plan->custom_exprs) / 2);
+	*prompt_tokens = *requests * (FRAME_TOKENS + (double) child->plan_width / BYTES_PER_TOKEN);
+}
+
 static void
 show_estimates(BatchState *state, ExplainState *es)
 {
-	CustomScan *plan = (CustomScan *) state->custom.ss.ps.plan;
-	Plan	   *child = outerPlan(plan);
-	double		requests = child->plan_rows * (list_length(plan->custom_exprs) / 2);
-	double		tokens = requests * (FRAME_TOKENS + (double) child->plan_width / BYTES_PER_TOKEN);
+	double		requests;
+	double		tokens;
 
+	batch_explain_estimate((CustomScan *) state->custom.ss.ps.plan, &requests, &tokens);
 	ExplainPropertyFloat("Estimated Requests", NULL, requests, 0, es);
 	ExplainPropertyFloat("Estimated Prompt Tokens", NULL, tokens, 0, es);
 }

@@ -20,6 +20,9 @@ extern void batch_explain_end(BatchState *state);
 /* A question of a row that is done with; counted once, by whoever comes first. */
 extern void batch_explain_count(BatchFigures *figures, MemoEntry *entry);
 
+/* What a node might ask. */
+extern void batch_explain_estimate(const CustomScan *plan, double *requests, double *prompt_tokens);
+
 extern void batch_explain(BatchState *state, List *ancestors, ExplainState *es);
 
 #endif							/* BATCH_EXPLAIN_H */

@@ -381,6 +381,15 @@ COMMENT ON FUNCTION dsr1_reload() IS
 'has the engine open its model''s file again';
 REVOKE EXECUTE ON FUNCTION dsr1_reload() FROM PUBLIC;
 
+CREATE FUNCTION dsr1_estimate(query text, OUT requests bigint, OUT prompt_tokens bigint, OUT seconds float8)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sql_estimate'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 1000 ROWS 1;
+
+COMMENT ON FUNCTION dsr1_estimate(text) IS
+'about how much a query would ask the model, and how long that takes; nothing is asked';
+REVOKE EXECUTE ON FUNCTION dsr1_estimate(text) FROM PUBLIC;
+
 CREATE FUNCTION dsr1_models(OUT name text,
                             OUT digest dsr1_digest,
                             OUT architecture text,

@@ -67,6 +67,9 @@ SELECT regress_explain($$SELECT id FROM regress_notes WHERE body = dsr1_complete
 SELECT regress_explain($$SELECT id, dsr1_complete(body, 1) FROM regress_notes ORDER BY grp, id LIMIT 2$$);
 -- cheap conditions first, wherever they are written
 SELECT regress_explain($$SELECT id FROM regress_notes WHERE dsr1_filter_score(body, 'praise') >= 0 AND id <= 3$$);
+-- what a query would ask, without asking
+SELECT requests, prompt_tokens > 0 AS tokens FROM dsr1_estimate('SELECT dsr1_complete(body, 1), dsr1_filter(body, $$praise$$) FROM regress_notes');
+SELECT requests FROM dsr1_estimate('SELECT 1');
 -- nothing is batched where it cannot be, or is not wanted
 SELECT regress_explain($$SELECT dsr1_complete('Hello', 1)$$);
 SET dsr1.enable_batch = off;
