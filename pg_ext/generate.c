@@ -10,9 +10,12 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/jsonapi.h"
+#include "compat.h"
 #include "complete.h"
 #include "engine_text.h"
 #include "json_answer.h"
+#include "mb/pg_wchar.h"
 #include "options.h"
 #include "prompt.h"
 #include "settings.h"
@@ -54,6 +57,10 @@ json_answer(Call *call)
 		return NULL;
 	if (cut_off)
 		raise_cut_off();
+	if (pg_parse_json(compat_json_lexer(json, (int) strlen(json)), &nullSemAction) != JSON_SUCCESS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the answer of the inference engine is no JSON")));
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 }
 
