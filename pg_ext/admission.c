@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "admission.h"
 #include "engine_error.h"
 #include "miscadmin.h"

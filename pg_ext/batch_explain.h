@@ -12,6 +12,10 @@
 
 #include "batch_state.h"
 #include "commands/explain.h"
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
 
 /* Around the evaluation of a row. */
 extern void batch_explain_begin(BatchState *state);

@@ -14,12 +14,20 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
 
 #if PG_VERSION_NUM < 140000
 #error "dsr1 needs PostgreSQL 14 or later"
+#endif
+
+/* 18 has a word for the front instead. */
+#if PG_VERSION_NUM >= 180000 && !defined(pg_attribute_noreturn)
+#define pg_attribute_noreturn() __attribute__((noreturn))
 #endif
 
 #if PG_VERSION_NUM < 150000

@@ -23,6 +23,7 @@
 #ifndef ENGINE_CLIENT_H
 #define ENGINE_CLIENT_H
 
+#include "compat.h"
 #include "lib/ilist.h"
 #include "utils/palloc.h"
 

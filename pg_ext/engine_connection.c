@@ -147,7 +147,7 @@ connection_try_open(void)
 	State		state;
 
 	state_read(&state);
-	return state.phase == STATE_READY && try_connect();
+	return state.phase == ENGINE_READY && try_connect();
 }
 
 void
@@ -161,11 +161,11 @@ connection_open(TimestampTz since)
 	{
 		CHECK_FOR_INTERRUPTS();
 		state_read(&state);
-		if (state.phase == STATE_READY && try_connect())
+		if (state.phase == ENGINE_READY && try_connect())
 			return;
-		if (state.phase == STATE_FAILED)
+		if (state.phase == ENGINE_FAILED)
 			engine_error_failed(&state);
-		if (state.phase == STATE_STOPPED)
+		if (state.phase == ENGINE_STOPPED)
 			launch_supervisor(&launched_at, &no_slot);
 		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_start_timeout))
 			raise_not_ready(&state, no_slot);

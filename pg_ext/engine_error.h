@@ -10,6 +10,7 @@
 #ifndef ENGINE_ERROR_H
 #define ENGINE_ERROR_H
 
+#include "compat.h"
 #include "dsr1.h"
 #include "state.h"
 #include "wire/wire_field.h"

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "compat.h"
 #include "dsr1.h"
 #include "engine_process.h"
 #include "utils/timestamp.h"

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "engine_text.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"

@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "compat.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"

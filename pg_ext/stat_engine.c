@@ -55,7 +55,7 @@ add_state(Row *row, const State *state)
 	set(row, RESTARTS, Int64GetDatum(state->restarts));
 	if (state->engine_pid != 0)
 		set(row, PID, Int32GetDatum(state->engine_pid));
-	if (state->phase == STATE_READY)
+	if (state->phase == ENGINE_READY)
 		set(row, UPTIME, DirectFunctionCall2(timestamp_mi,
 											 TimestampTzGetDatum(GetCurrentTimestamp()),
 											 TimestampTzGetDatum(state->ready_at)));
@@ -114,7 +114,7 @@ sql_stat_engine(PG_FUNCTION_ARGS)
 	memset(row.nulls, true, sizeof(row.nulls));
 	state_read(&state);
 	add_state(&row, &state);
-	if (state.phase == STATE_READY && ask_engine(&stats))
+	if (state.phase == ENGINE_READY && ask_engine(&stats))
 		add_figures(&row, &stats);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, row.values, row.nulls)));
 }

@@ -132,7 +132,7 @@ state_read(State *state)
 		state->supervisor_pid != holder)
 	{
 		memset(state, 0, sizeof(*state));
-		state->phase = STATE_STARTING;
+		state->phase = ENGINE_STARTING;
 		state->supervisor_pid = holder;
 	}
 	state->last_error[sizeof(state->last_error) - 1] = '\0';
@@ -144,17 +144,17 @@ state_phase_name(StatePhase phase)
 {
 	switch (phase)
 	{
-		case STATE_STOPPED:
+		case ENGINE_STOPPED:
 			return "stopped";
-		case STATE_STARTING:
+		case ENGINE_STARTING:
 			return "starting";
-		case STATE_LOADING:
+		case ENGINE_LOADING:
 			return "loading";
-		case STATE_READY:
+		case ENGINE_READY:
 			return "ready";
-		case STATE_RESTARTING:
+		case ENGINE_RESTARTING:
 			return "restarting";
-		case STATE_FAILED:
+		case ENGINE_FAILED:
 			return "failed";
 	}
 	return "unknown";

@@ -24,12 +24,12 @@
 
 typedef enum StatePhase
 {
-	STATE_STOPPED = 0,			/* there is no supervisor */
-	STATE_STARTING,
-	STATE_LOADING,
-	STATE_READY,
-	STATE_RESTARTING,			/* the engine died and is started again soon */
-	STATE_FAILED				/* it does not start; tried again rarely */
+	ENGINE_STOPPED = 0,			/* there is no supervisor */
+	ENGINE_STARTING,
+	ENGINE_LOADING,
+	ENGINE_READY,
+	ENGINE_RESTARTING,			/* the engine died and is started again soon */
+	ENGINE_FAILED				/* it does not start; tried again rarely */
 } StatePhase;
 
 typedef struct State
@@ -54,7 +54,7 @@ extern bool state_become_supervisor(void);
 extern void state_write(State *state);
 
 /*
- * For everybody else: what the supervisor published last, or STATE_STOPPED if
+ * For everybody else: what the supervisor published last, or ENGINE_STOPPED if
  * there is none.  last_error is fit to be shown.
  */
 extern void state_read(State *state);

@@ -175,7 +175,7 @@ start_engine(Supervisor *supervisor)
 	make_command(supervisor->argv);
 	supervisor->said_failed = false;
 	if (engine_process_start(&supervisor->process, supervisor->argv))
-		publish(supervisor, supervisor->state.restarts ? STATE_RESTARTING : STATE_STARTING);
+		publish(supervisor, supervisor->state.restarts ? ENGINE_RESTARTING : ENGINE_STARTING);
 	else
 		supervisor->next_start =
 			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LONGEST_PAUSE);
@@ -219,11 +219,11 @@ take_line(const char *line, void *arg)
 	strlcpy(clean, line, sizeof(clean));
 	state_clean_message(clean);
 	if (strcmp(clean, "loading") == 0)
-		publish(supervisor, STATE_LOADING);
+		publish(supervisor, ENGINE_LOADING);
 	else if (strcmp(clean, "ready") == 0)
 	{
 		supervisor->state.ready_at = GetCurrentTimestamp();
-		publish(supervisor, STATE_READY);
+		publish(supervisor, ENGINE_READY);
 	}
 	else if (strncmp(clean, "failed ", 7) == 0)
 		take_failure(supervisor, clean);
@@ -259,7 +259,7 @@ plan_restart(Supervisor *supervisor)
 	TimestampTz now = GetCurrentTimestamp();
 	int			pause = 0;
 
-	if (supervisor->state.phase == STATE_READY &&
+	if (supervisor->state.phase == ENGINE_READY &&
 		TimestampDifferenceExceeds(supervisor->state.ready_at, now, GOOD_RUN))
 		supervisor->quick_deaths = 0;
 	else
@@ -283,9 +283,9 @@ take_end(Supervisor *supervisor, int status)
 	plan_restart(supervisor);
 	supervisor->state.restarts++;
 	if (supervisor->said_failed || supervisor->quick_deaths >= QUICK_DEATHS)
-		publish(supervisor, STATE_FAILED);
+		publish(supervisor, ENGINE_FAILED);
 	else
-		publish(supervisor, STATE_RESTARTING);
+		publish(supervisor, ENGINE_RESTARTING);
 }
 
 /* Loading a model may keep a disk busy for long, and no beats come meanwhile. */
@@ -293,7 +293,7 @@ static void
 check_heartbeat(Supervisor *supervisor)
 {
 	if (supervisor->process.pid != 0 &&
-		supervisor->state.phase == STATE_READY &&
+		supervisor->state.phase == ENGINE_READY &&
 		setting_heartbeat_timeout > 0 &&
 		TimestampDifferenceExceeds(supervisor->process.last_sign,
 								   GetCurrentTimestamp(),
@@ -320,12 +320,12 @@ take_new_settings(Supervisor *supervisor)
 		if (supervisor->process.pid != 0)
 		{
 			ereport(LOG, (errmsg("inference engine is started again for new settings")));
-			publish(supervisor, STATE_RESTARTING);
+			publish(supervisor, ENGINE_RESTARTING);
 			engine_process_stop(&supervisor->process, STOP_PATIENCE);
 		}
 		supervisor->quick_deaths = 0;
 		supervisor->next_start = 0;
-		publish(supervisor, STATE_STARTING);
+		publish(supervisor, ENGINE_STARTING);
 	}
 	free_command(argv);
 }
