@@ -10,7 +10,7 @@ CREATE FUNCTION regress_explain(query text, options text DEFAULT 'ANALYZE, ') RE
 DECLARE
 	line text;
 BEGIN
-	FOR line IN EXECUTE 'EXPLAIN (' || options || 'COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
+	FOR line IN EXECUTE 'EXPLAIN (' || options || 'COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) ' || query LOOP
 		CONTINUE WHEN line ~ 'Tokens:|Window:|Index Searches|Sort Method|Storage|Buckets|Batches:|Disabled';
 		RETURN NEXT regexp_replace(line, '\.00', '', 'g');
 	END LOOP;

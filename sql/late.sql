@@ -7,7 +7,7 @@ CREATE FUNCTION regress_explain(query text) RETURNS SETOF text LANGUAGE plpgsql 
 DECLARE
 	line text;
 BEGIN
-	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) ' || query LOOP
 		CONTINUE WHEN line ~ 'Tokens:|Window:|Sort Method|Storage|Buckets|Batches:|Disabled|Rows Removed|Memo Hits';
 		RETURN NEXT regexp_replace(regexp_replace(line, '\.00', '', 'g'), '"?(regress_)', '\1');
 	END LOOP;
