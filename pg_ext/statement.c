@@ -40,12 +40,6 @@ statement_is_planned(void)
 	return n_planners > 0 && error_context_stack == planner_context;
 }
 
-bool
-statement_is_executed(void)
-{
-	return n_executors > 0;
-}
-
 static PlannedStmt *
 plan_statement(Query *parse, const char *query_string, int cursor_options, ParamListInfo params)
 {

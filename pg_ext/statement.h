@@ -13,9 +13,6 @@
 /* Is a function called by the planner itself, which only guesses? */
 extern bool statement_is_planned(void);
 
-/* Is this process executing statements, so that there will be an end of one? */
-extern bool statement_is_executed(void);
-
 extern void statement_install(void);
 
 #endif							/* STATEMENT_H */
