@@ -26,6 +26,7 @@ static const struct {
     {"pack", tool_pack, "weights made ready for quick starts"},
     {"distill", tool_distill, "teach a model what another one says"},
     {"upcycle", tool_upcycle, "a dense model cut into experts"},
+    {"grpo", tool_grpo, "let a model learn from rewards for its own answers"},
     {"merge", tool_merge, "an adapter made part of a model file"},
     {"plot", tool_plot, "the curve of a run as a picture"},
     {"sft", tool_sft, "teach a model a text, or how to answer"},

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ROWS = 40, HELP_LETTER = 1, FIRST_LONG = 256 };
+enum { MAX_ROWS = 64, HELP_LETTER = 1, FIRST_LONG = 256 };
 
 int options_wrong(const struct command_line *line, const char *format, ...)
 {

@@ -26,6 +26,7 @@ int tool_bench(int argc, char **argv);
 int tool_quantize(int argc, char **argv);
 int tool_pack(int argc, char **argv);
 int tool_distill(int argc, char **argv);
+int tool_grpo(int argc, char **argv);
 int tool_merge(int argc, char **argv);
 int tool_plot(int argc, char **argv);
 int tool_sft(int argc, char **argv);
