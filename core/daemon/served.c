@@ -51,6 +51,7 @@ void served_close(struct served *s)
     if (!s)
         return;
     dsr1_engine_close(s->engine);
+    adapters_close(&s->adapters);
     dsr1_model_close(s->model);
     free(s->path);
     free(s);

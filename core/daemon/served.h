@@ -9,7 +9,7 @@
 #ifndef DAEMON_SERVED_H
 #define DAEMON_SERVED_H
 
-#include "dsr1.h"
+#include "daemon/adapters.h"
 
 struct served {
     struct served *next;        /* older */
@@ -17,6 +17,7 @@ struct served {
     dsr1_model *model;
     dsr1_engine *engine;
     dsr1_model_info info;
+    struct adapters adapters;   /* of the main thread */
     size_t longest_token;       /* bytes: a text of n bytes has at least n / longest_token tokens */
     int context_size;
     /* Under the pump's lock: */

@@ -342,7 +342,10 @@ static dsr1_status start(struct work *work, const union message *m, const struct
         return error_nomem(err, "a request");
     }
     pump_unlock(pump);
-    dsr1_status status = fill(work->served, work->type, m, d, err);
+    dsr1_status status = adapters_get(&work->served->adapters, work->served->model, work->server->settings->adapters,
+                                      terms->adapter, &d->request.adapter, err);
+    if (status == DSR1_OK)
+        status = fill(work->served, work->type, m, d, err);
     if (status == DSR1_OK)
         status = submit(work, d, terms, err);
     free_draft(d);

@@ -102,6 +102,7 @@ static void terms_fields(struct wire_codec *c, struct wire_terms *terms)
 {
     wire_codec_i32(c, &terms->priority);
     wire_codec_f64(c, &terms->timeout_ms);
+    wire_codec_text(c, &terms->adapter);
 }
 
 static void prompt_fields(struct wire_codec *c, struct wire_prompt *prompt)

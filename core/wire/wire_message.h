@@ -35,7 +35,7 @@
 
 enum {
     WIRE_MAGIC = 0x31527364,    /* "dsR1" */
-    WIRE_PROTOCOL = 2
+    WIRE_PROTOCOL = 3
 };
 
 enum wire_type {
@@ -108,6 +108,7 @@ struct wire_prompt {
 struct wire_terms {
     int32_t priority;           /* larger runs first; interactive 0, batch -1 */
     double timeout_ms;          /* 0: none */
+    struct wire_text adapter;   /* its name in the engine's folder; empty: none */
 };
 
 /* One answer to one prompt. Numbers mean what they mean in dsr1_request. */

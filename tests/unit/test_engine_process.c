@@ -328,6 +328,69 @@ static void a_request_that_cannot_run_gets_its_own_error(void **state)
     engine_end(&engine);
 }
 
+/* The answer's text with that adapter, to be freed; NULL when it is refused, with the reason in *status. */
+static char *text_with(struct client *client, const char *adapter, dsr1_status *status)
+{
+    static uint64_t request = 100;
+    struct wire_complete complete = raw_request("hello world", 12);
+    struct wire_done done;
+    struct wire_error error;
+    complete.terms.adapter = wire_text(adapter);
+    submit(client, ++request, &complete);
+    const struct wire_frame *frame = client_next(client);
+    assert_non_null(frame);
+    *status = DSR1_OK;
+    if (frame->type == WIRE_ERROR) {
+        assert_int_equal(wire_get_error(frame, &error), DSR1_OK);
+        *status = error.status;
+        return NULL;
+    }
+    assert_int_equal(wire_get_done(frame, &done), DSR1_OK);
+    return strndup(done.piece.text.size ? done.piece.text.data : "", done.piece.text.size);
+}
+
+static void copy_adapter(const char *folder, const char *from)
+{
+    char command[300];
+    snprintf(command, sizeof command, "cp tests/golden/adapters/%s.gguf %s/new && mv %s/new %s/mine.gguf", from, folder,
+             folder, folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void adapters_are_found_by_name_and_read_again_when_they_change(void **state)
+{
+    (void) state;
+    static const char *const refused[] = {"nobody", "../models/deepseek-f32", ".hidden", "a/b", "new"};
+    struct engine_process engine;
+    dsr1_status status;
+    char folder[] = "/tmp/dsr1-adapters-XXXXXX", command[100];
+    assert_non_null(mkdtemp(folder));
+    copy_adapter(folder, "deepseek-f32");
+    engine_start(&engine, (const char *const[]){"--adapters", folder, NULL});
+    struct client client = client_open(&engine);
+    char *plain = text_with(&client, "", &status), *mine = text_with(&client, "mine", &status);
+    char *again = text_with(&client, "mine", &status), *after = text_with(&client, "", &status);
+    assert_string_not_equal(plain, mine);
+    assert_string_equal(mine, again);
+    assert_string_equal(plain, after);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        assert_null(text_with(&client, refused[i], &status));
+        assert_int_equal(status, DSR1_ERR_ARGUMENT);
+    }
+    /* Another file of that name, for another model. */
+    copy_adapter(folder, "llama3-f32");
+    assert_null(text_with(&client, "mine", &status));
+    assert_int_equal(status, DSR1_ERR_FORMAT);
+    client_close(&client);
+    engine_end(&engine);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+    free(plain);
+    free(mine);
+    free(again);
+    free(after);
+}
+
 static void a_full_queue_is_busy(void **state)
 {
     (void) state;
@@ -733,6 +796,7 @@ int main(void)
         cmocka_unit_test(pings_are_answered_amidst_long_steps),
         cmocka_unit_test(prefixes_are_shared_within_a_role_only),
         cmocka_unit_test(a_request_that_cannot_run_gets_its_own_error),
+        cmocka_unit_test(adapters_are_found_by_name_and_read_again_when_they_change),
         cmocka_unit_test(a_full_queue_is_busy),
         cmocka_unit_test(tokens_are_counted_as_the_model_cuts_them),
         cmocka_unit_test(garbage_closes_its_connection_and_no_other),

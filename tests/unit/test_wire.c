@@ -37,7 +37,7 @@ static const struct wire_hello hello = {WIRE_PROTOCOL, WIRE_PEER_BACKEND, 4711, 
 
 /* A zero byte and text that is not ASCII pass through. */
 static const struct wire_complete complete = {
-    .terms = {-1, 2500.5},
+    .terms = {-1, 2500.5, {"sql", 3}},
     .prompt = {.kind = WIRE_PROMPT_CHAT,
                .think = WIRE_THINK_OFF,
                .n_turns = 2,
@@ -60,11 +60,11 @@ static const struct wire_complete complete = {
     .n_stop = 2,
     .stop = {{"\n\n", 2}, {"", 0}}};
 
-static const struct wire_score score = {.terms = {3, 0},
+static const struct wire_score score = {.terms = {3, 0, {"", 0}},
                                         .prompt = {.n_turns = 1, .turns = {{{"", 0}, {"once", 4}}}},
                                         .n_continuations = 2,
                                         .continuations = {{" upon", 5}, {" more", 5}}};
-static const struct wire_embed embed = {{0, 10}, DSR1_POOLING_MEAN, {"some text", 9}};
+static const struct wire_embed embed = {{0, 10, {"", 0}}, DSR1_POOLING_MEAN, {"some text", 9}};
 static const struct wire_tokens tokens = {true, true, {"some text", 9}};
 static const struct wire_piece a_piece = {{"text", 4}, {"thought", 7}, 0, {"", 0}};
 static const struct wire_done done = {DSR1_FINISH_STOP, {1, 2, 3, 4.5, 5.5, 6.5}, {{"text", 4}, {"", 0}, 0, {"", 0}}};
@@ -313,10 +313,10 @@ static void assert_wild(bool (*put)(struct buffer *out), dsr1_status (*get)(cons
 static void wild_values_are_refused(void **state)
 {
     (void) state;
-    assert_wild(put_complete, get_complete, 12, WIRE_PROMPT_FIM + 1);       /* kind of prompt */
-    assert_wild(put_complete, get_complete, 12, WIRE_PROMPT_RAW);           /* which has one turn, not two */
-    assert_wild(put_complete, get_complete, 13, WIRE_THINK_ON + 1);
-    assert_wild(put_embed, get_embed, 12, DSR1_POOLING_LAST + 1);
+    assert_wild(put_complete, get_complete, 19, WIRE_PROMPT_FIM + 1);       /* kind of prompt */
+    assert_wild(put_complete, get_complete, 19, WIRE_PROMPT_RAW);           /* which has one turn, not two */
+    assert_wild(put_complete, get_complete, 20, WIRE_THINK_ON + 1);
+    assert_wild(put_embed, get_embed, 16, DSR1_POOLING_LAST + 1);
     assert_wild(put_tokens, get_tokens, 0, 2);                              /* a truth */
     assert_wild(put_done, get_done, 0, DSR1_FINISH_TIMEOUT + 1);
     assert_wild(put_text_event, get_text_event, 8 + 4 + 7, 1);              /* one token, of which there is nothing */
