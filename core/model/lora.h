@@ -67,7 +67,10 @@ struct lora_source {
  */
 dsr1_status lora_open(const struct model *model, const struct lora_source *source, struct lora **lora, dsr1_error *err);
 
-/* The adapter in a GGUF file (lora_file.h), which is closed again. */
+struct gguf;
+
+/* The adapter in a GGUF file (lora_file.h). */
+dsr1_status lora_open_gguf(const struct model *model, struct gguf *file, struct lora **lora, dsr1_error *err);
 dsr1_status lora_open_file(const struct model *model, const char *path, struct lora **lora, dsr1_error *err);
 
 struct lora *lora_share(struct lora *lora);     /* one more reference; accepts NULL */

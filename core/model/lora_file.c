@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "model/lora.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,8 @@ dsr1_status lora_file_pair(const struct gguf *file, const char *name, int64_t n_
     dsr1_status status = gguf_get_float(file, "adapter.lora.alpha", &alpha, err);
     pair->rank = (int) rank;
     pair->scale = alpha != 0 ? alpha / (float) rank : 1;
+    if (status == DSR1_OK && !isfinite(pair->scale))
+        status = error_set(err, DSR1_ERR_FORMAT, "adapter %s: adapter.lora.alpha is no finite number", gguf_path(file));
     return status;
 }
 
@@ -105,21 +108,29 @@ static dsr1_status find_pair(void *user, const char *name, int n_in, int n_out, 
     return DSR1_OK;
 }
 
-dsr1_status lora_open_file(const struct model *model, const char *path, struct lora **lora, dsr1_error *err)
+dsr1_status lora_open_gguf(const struct model *model, struct gguf *file, struct lora **lora, dsr1_error *err)
 {
-    struct file_source f = {0};
+    struct file_source f = {.file = file};
+    struct lora_source source = {&f, gguf_path(file), gguf_n_tensors(file) / 2, find_pair};
     *lora = NULL;
-    dsr1_status status = gguf_open(path, &f.file, err);
-    if (status != DSR1_OK)
-        return status;
-    status = lora_file_check(f.file, model->shape.architecture, err);
-    struct lora_source source = {&f, path, gguf_n_tensors(f.file) / 2, find_pair};
-    if (status == DSR1_OK && gguf_n_tensors(f.file) % 2 != 0)
-        status = error_set(err, DSR1_ERR_FORMAT, "adapter %s has half a pair", path);
+    dsr1_status status = lora_file_check(file, model->shape.architecture, err);
+    if (status == DSR1_OK && gguf_n_tensors(file) % 2 != 0)
+        status = error_set(err, DSR1_ERR_FORMAT, "adapter %s has half a pair", source.name);
     if (status == DSR1_OK)
         status = lora_open(model, &source, lora, err);
-    gguf_close(f.file);
     free(f.a);
     free(f.b);
+    return status;
+}
+
+dsr1_status lora_open_file(const struct model *model, const char *path, struct lora **lora, dsr1_error *err)
+{
+    struct gguf *file;
+    *lora = NULL;
+    dsr1_status status = gguf_open(path, &file, err);
+    if (status != DSR1_OK)
+        return status;
+    status = lora_open_gguf(model, file, lora, err);
+    gguf_close(file);
     return status;
 }
