@@ -27,6 +27,7 @@ struct bench {
     int n_decode, repetitions;
     bool json;
     struct engine_flags engine;
+    dsr1_adapter *adapter;
     int n_vocab;
     uint64_t draws;             /* of random tokens so far */
     int *seen;                  /* tokens of each request of the batch */
@@ -57,7 +58,7 @@ static dsr1_status submit(struct bench *o, dsr1_engine *engine, int n_prompt, in
         tokens[i] = (int32_t) (rng_uniform(1, o->draws++) * o->n_vocab);
     /* What is guessed right depends on what the model happens to say. */
     dsr1_request request = {.no_draft = true, .tokens = tokens, .n_tokens = (size_t) n_prompt, .max_tokens = n_answer,
-                            .ignore_end = true, .on_event = on_event, .user = seen};
+                            .ignore_end = true, .on_event = on_event, .user = seen, .adapter = o->adapter};
     /* An evaluation without an answer is asked for its last row, else there would be nothing to compute. */
     if (n_answer == 0)
         request.want_logits = DSR1_LOGITS_LAST;
@@ -228,7 +229,9 @@ static dsr1_status run(struct bench *o, dsr1_error *err)
     dsr1_model_get_info(model, &info);
     o->n_vocab = info.n_vocab;
     set_options(o, &options);
-    status = dsr1_engine_open(model, &options, &engine, err);
+    status = tool_adapter_open(&o->engine, model, &o->adapter, err);
+    if (status == DSR1_OK)
+        status = dsr1_engine_open(model, &options, &engine, err);
     double load_ms = (clock_seconds() - start) * 1000;
     if (status == DSR1_OK)
         status = time_prefill(o, engine, DECODE_PROMPT, &warm, err);   /* page in what the first run touches */
@@ -241,6 +244,7 @@ static dsr1_status run(struct bench *o, dsr1_error *err)
         status = report(o, info.path, stats.n_threads, prefill, decode, load_ms, err);
     }
     dsr1_engine_close(engine);
+    dsr1_adapter_close(o->adapter);
     dsr1_model_close(model);
     free(prefill);
     free(decode);
@@ -252,6 +256,7 @@ int tool_bench(int argc, char **argv)
     struct bench o = {.n_decode = 64, .repetitions = 3};
     const struct option_row rows[] = {
         TOOL_MODEL_ROW(&o.model),
+        TOOL_ADAPTER_ROW(o.engine),
         {'p', "prompt", OPTION_INTS, &o.prompts, "N,..", "lengths of the prompts (512)", 1, 1 << 20},
         {'n', "tokens", OPTION_INT, &o.n_decode, "N", "tokens that each request generates (64)", 2, 1 << 20},
         {'b', "batch", OPTION_INTS, &o.batches, "N,..", "requests at the same time (1,4,16)", 1, 1024},
