@@ -66,7 +66,7 @@ static void rotate(const struct net *net, const struct batch *b, real *x, int n_
     const struct model_shape *shape = &net->shape;
     for (int s = 0; s < b->n_seqs; s++)
         for (int i = 0; i < batch_length(b, s); i++) {
-            const real *cos_sin = net->cos_sin + (size_t) i * (size_t) shape->rope.n_rot;
+            const real *cos_sin = net->cos_sin + (size_t) batch_position(b, s, i) * (size_t) shape->rope.n_rot;
             size_t row = (size_t) (batch_first(b, s) + i) * (size_t) n_heads;
             for (int h = 0; h < n_heads; h++)
                 net->ops->rotate(x + (row + (size_t) h) * (size_t) shape->n_k, shape->rope.n_rot, shape->rope.neox,

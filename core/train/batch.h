@@ -3,7 +3,7 @@
  *
  * Row r of a batch is one token; sequence s has the rows start[s] .. start[s + 1] - 1,
  * at positions 0, 1, ... Rows of different sequences never see each other, so there
- * is no padding.
+ * is no padding. Sequences that begin alike may be one with branches: the common beginning is then computed once.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -12,6 +12,11 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* What a row of a branched sequence sees: rows 0 .. trunk - 1 of it, and from branch on up to itself. */
+struct batch_fork {
+    int trunk, branch;
+};
 
 struct batch {
     int n_seqs;
@@ -23,6 +28,7 @@ struct batch {
      * have one (the gates still come from its probabilities), or NULL.
      */
     const int *chosen;
+    const struct batch_fork *forks;     /* of row start[0] on; NULL: every row sees all that stand before it */
 };
 
 static inline int batch_rows(const struct batch *b)
@@ -47,6 +53,23 @@ static inline int batch_longest(const struct batch *b)
     for (int s = 0; s < b->n_seqs; s++)
         longest = batch_length(b, s) > longest ? batch_length(b, s) : longest;
     return longest;
+}
+
+/* Of row i of sequence s. */
+static inline int batch_position(const struct batch *b, int s, int i)
+{
+    const struct batch_fork *fork = b->forks ? &b->forks[batch_first(b, s) + i] : NULL;
+    return fork ? fork->trunk + i - fork->branch : i;
+}
+
+/* One more than the largest position. */
+static inline int batch_reach(const struct batch *b)
+{
+    int reach = b->forks ? 0 : batch_longest(b);
+    for (int s = 0; b->forks && s < b->n_seqs; s++)
+        for (int i = 0; i < batch_length(b, s); i++)
+            reach = batch_position(b, s, i) >= reach ? batch_position(b, s, i) + 1 : reach;
+    return reach;
 }
 
 /* The sum of squared lengths: attention probabilities per head. */

@@ -11,6 +11,7 @@
 struct head {
     int length;
     size_t q, k, v, o, p;
+    const struct batch_fork *forks;     /* of its first row, or NULL */
 };
 
 static struct head head_of(const struct causal *c, const struct batch *b, int s, int h, size_t p)
@@ -20,7 +21,18 @@ static struct head head_of(const struct causal *c, const struct batch *b, int s,
     return (struct head){(int) length, row * (size_t) c->q_stride + (size_t) h * (size_t) c->n_k,
                          row * (size_t) c->k_stride + kv * (size_t) c->n_k,
                          row * (size_t) c->v_stride + kv * (size_t) c->n_v,
-                         row * (size_t) c->o_stride + (size_t) h * (size_t) c->n_v, p + (size_t) h * length * length};
+                         row * (size_t) c->o_stride + (size_t) h * (size_t) c->n_v, p + (size_t) h * length * length,
+                         b->forks ? b->forks + row : NULL};
+}
+
+/* Over the keys that a row sees, put side by side meanwhile; the others get 0, so that the way back needs to know of nothing. */
+static void softmax_of(const struct causal *c, const struct head *a, int i, real *row)
+{
+    int trunk = a->forks ? a->forks[i].trunk : 0, branch = a->forks ? a->forks[i].branch : 0, own = i + 1 - branch;
+    memmove(row + trunk, row + branch, (size_t) own * sizeof *row);
+    c->ops->softmax(row, trunk + own);
+    memmove(row + branch, row + trunk, (size_t) own * sizeof *row);
+    memset(row + trunk, 0, (size_t) (branch - trunk) * sizeof *row);
 }
 
 /* Queries first .. last - 1 see keys 0 .. last - 1, less what the diagonal cuts off. */
@@ -33,7 +45,7 @@ static void forward_block(const struct causal *c, const struct head *a, int firs
                  c->k_stride, 0, rows, length);
     for (int i = 0; i < n; i++) {
         real *row = rows + (size_t) i * (size_t) length;
-        c->ops->softmax(row, first + i + 1);
+        softmax_of(c, a, first + i, row);
         memset(row + first + i + 1, 0, (size_t) (n - i - 1) * sizeof *row);
     }
     real_gemm_nn(n, c->n_v, last, 1, rows, length, v + a->v, c->v_stride, 0,

@@ -114,7 +114,7 @@ static void rotate(const struct net *net, const struct batch *b, real *x, int n_
             size_t row = (size_t) (batch_first(b, s) + i) * (size_t) n_heads;
             for (int h = 0; h < n_heads; h++)
                 net->ops->rotate(x + (row + (size_t) h) * (size_t) stride + first, rope->n_rot, rope->neox,
-                                 net->cos_sin + (size_t) i * (size_t) rope->n_rot, sign);
+                                 net->cos_sin + (size_t) batch_position(b, s, i) * (size_t) rope->n_rot, sign);
         }
 }
 

@@ -35,9 +35,9 @@ void pass_close(struct pass *pass)
 
 static dsr1_status check_batch(const struct net *net, const struct batch *b, dsr1_error *err)
 {
-    if (b->n_seqs < 1 || batch_longest(b) > net->n_positions)
+    if (b->n_seqs < 1 || batch_reach(b) > net->n_positions)
         return error_set(err, DSR1_ERR_ARGUMENT, "a sequence of %d tokens, at most %d were announced",
-                         batch_longest(b), net->n_positions);
+                         batch_reach(b), net->n_positions);
     for (int r = 0; r < batch_rows(b); r++)
         if (b->tokens[r] < 0 || b->tokens[r] >= net->shape.n_vocab)
             return error_set(err, DSR1_ERR_ARGUMENT, "token %d of a model of %d", b->tokens[r], net->shape.n_vocab);

@@ -1,7 +1,8 @@
 /*
  * policy_step.c - the gradient of a policy loss, from sampled answers to the flat vector
  *
- * The last token of an answer predicts nothing, so it has no row. Where the ratios are known to be one, a token's
+ * The last token of an answer predicts nothing, so it has no row. Answers side by side to one prompt are branches of one
+ * sequence (batch.h): the prompt is computed once, and its last row predicts the first token of each. Where the ratios are known to be one, a token's
  * weight does not depend on its probability and the head runs once; else it runs once for the
  * log-probabilities and once more for the gradient.
  *
@@ -21,9 +22,13 @@ struct step {
     const struct policy_answer *answers;
     int n;
     struct policy_totals totals;
-    /* The batch: rows of all answers but their last tokens. */
+    /* The batch: rows of prompts, and of all answers but their last tokens. */
     struct batch batch;
-    int *start, *chosen;
+    int n_seqs;
+    int *start, *chosen;        /* start: n_seqs + 1 */
+    int *seq_answer;            /* n_seqs + 1: sequence q has answers seq_answer[q] .. seq_answer[q + 1] - 1 */
+    int *trunk_row, *branch_row;    /* of each answer: its prompt's first row, and its own */
+    struct batch_fork *forks;
     int32_t *tokens;
     /* Over answer tokens: answer a has first[a] .. first[a + 1] - 1. */
     int *first;
@@ -68,6 +73,10 @@ static dsr1_status allocate(struct step *s, const struct net *net, int n_used, d
     if (rows > INT32_MAX / 2)
         return error_set(err, DSR1_ERR_LIMIT, "%zu tokens at once are too many", rows);
     s->start = memory_array(n + 1, sizeof *s->start);
+    s->seq_answer = memory_array(n + 1, sizeof *s->seq_answer);
+    s->trunk_row = memory_array(n, sizeof *s->trunk_row);
+    s->branch_row = memory_array(n, sizeof *s->branch_row);
+    s->forks = memory_array(rows, sizeof *s->forks);
     s->first = memory_array(n + 1, sizeof *s->first);
     s->tokens = memory_array(rows, sizeof *s->tokens);
     s->mask = memory_array(answer_tokens, 1);
@@ -77,7 +86,7 @@ static dsr1_status allocate(struct step *s, const struct net *net, int n_used, d
     bool replay = s->answers[0].chosen != NULL;
     if (replay)
         s->chosen = memory_array(layers * rows, (size_t) n_used * sizeof *s->chosen);
-    if (!s->start || !s->first || !s->tokens || !s->mask || !s->logp || !s->losses || !s->reports ||
+    if (!s->start || !s->seq_answer || !s->trunk_row || !s->branch_row || !s->forks || !s->first || !s->tokens || !s->mask || !s->logp || !s->losses || !s->reports ||
         (replay && !s->chosen))
         return error_nomem(err, "answers");
     s->logp_old = s->logp + answer_tokens;
@@ -90,6 +99,10 @@ static dsr1_status allocate(struct step *s, const struct net *net, int n_used, d
 static void release(struct step *s)
 {
     free(s->start);
+    free(s->seq_answer);
+    free(s->trunk_row);
+    free(s->branch_row);
+    free(s->forks);
     free(s->first);
     free(s->tokens);
     free(s->chosen);
@@ -99,25 +112,74 @@ static void release(struct step *s)
     free(s->reports);
 }
 
-static void copy_chosen(struct step *s, int answer, int n_layers, int n_used)
+/* Have both answers the same prompt, sent to the same experts? */
+static bool share_prompt(const struct policy_answer *a, const struct policy_answer *b, int n_layers, int n_used)
 {
-    size_t rows = (size_t) s->answers[answer].n_tokens - 1, all = (size_t) s->start[s->n], k = (size_t) n_used;
-    for (size_t l = 0; l < (size_t) n_layers; l++)
-        memcpy(s->chosen + (l * all + (size_t) s->start[answer]) * k, s->answers[answer].chosen + l * rows * k,
-               rows * k * sizeof *s->chosen);
+    size_t n = (size_t) a->n_prompt, k = (size_t) n_used * sizeof *a->chosen;
+    if (a->n_prompt != b->n_prompt || memcmp(a->tokens, b->tokens, n * sizeof *a->tokens) != 0)
+        return false;
+    for (size_t l = 0; a->chosen && l < (size_t) n_layers; l++)
+        if (memcmp(a->chosen + l * (size_t) (a->n_tokens - 1) * (size_t) n_used,
+                   b->chosen + l * (size_t) (b->n_tokens - 1) * (size_t) n_used, n * k) != 0)
+            return false;
+    return true;
+}
+
+/* Rows from .. from + n - 1 of an answer to `row` of the batch. */
+static void copy_chosen(struct step *s, const struct policy_answer *a, int from, int n, int row, int n_layers, int n_used)
+{
+    size_t own = (size_t) a->n_tokens - 1, all = (size_t) s->start[s->n_seqs], k = (size_t) n_used;
+    for (size_t l = 0; s->chosen && l < (size_t) n_layers; l++)
+        memcpy(s->chosen + (l * all + (size_t) row) * k, a->chosen + (l * own + (size_t) from) * k,
+               (size_t) n * k * sizeof *s->chosen);
+}
+
+/* Which rows each answer gets. A sequence grows up to what one thread takes at a time. */
+static void place_answers(struct step *s, int n_layers, int n_used)
+{
+    int row = 0;
+    for (int i = 0; i < s->n; i++) {
+        const struct policy_answer *a = &s->answers[i];
+        int branch = answer_length(a) - 1, begun = s->n_seqs > 0 ? row - s->start[s->n_seqs - 1] : 0;
+        bool joins = s->n_seqs > 0 && begun + branch <= TRAINER_SHARD && share_prompt(a - 1, a, n_layers, n_used);
+        if (!joins) {
+            s->seq_answer[s->n_seqs] = i;
+            s->start[s->n_seqs++] = row;
+            row += a->n_prompt;
+        }
+        s->trunk_row[i] = s->start[s->n_seqs - 1];
+        s->branch_row[i] = row;
+        row += branch;
+    }
+    s->seq_answer[s->n_seqs] = s->n;
+    s->start[s->n_seqs] = row;
+}
+
+static void fill_rows(struct step *s, int n_layers, int n_used)
+{
+    for (int q = 0; q < s->n_seqs; q++) {
+        const struct policy_answer *a = &s->answers[s->seq_answer[q]];
+        memcpy(s->tokens + s->start[q], a->tokens, (size_t) a->n_prompt * sizeof *s->tokens);
+        copy_chosen(s, a, 0, a->n_prompt, s->start[q], n_layers, n_used);
+    }
+    for (int i = 0; i < s->n; i++) {
+        const struct policy_answer *a = &s->answers[i];
+        int n = answer_length(a) - 1, row = s->branch_row[i];
+        memcpy(s->tokens + row, a->tokens + a->n_prompt, (size_t) n * sizeof *s->tokens);
+        copy_chosen(s, a, a->n_prompt, n, row, n_layers, n_used);
+        for (int r = row; r < row + n; r++)
+            s->forks[r] = (struct batch_fork){a->n_prompt, row - s->trunk_row[i]};
+    }
 }
 
 static void fill(struct step *s, const struct net *net, int n_used)
 {
+    place_answers(s, net->shape.n_layers, n_used);
+    fill_rows(s, net->shape.n_layers, n_used);
     for (int i = 0; i < s->n; i++) {
         const struct policy_answer *a = &s->answers[i];
-        s->start[i + 1] = s->start[i] + a->n_tokens - 1;
         s->first[i + 1] = s->first[i] + answer_length(a);
-    }
-    for (int i = 0; i < s->n; i++) {
-        const struct policy_answer *a = &s->answers[i];
         size_t length = (size_t) answer_length(a), at = (size_t) s->first[i];
-        memcpy(s->tokens + s->start[i], a->tokens, (size_t) (a->n_tokens - 1) * sizeof *s->tokens);
         memset(s->mask + at, 1, length);
         if (a->mask)
             memcpy(s->mask + at, a->mask, length);
@@ -126,12 +188,10 @@ static void fill(struct step *s, const struct net *net, int n_used)
         if (a->logp_ref)
             memcpy(s->logp_ref + at, a->logp_ref, length * sizeof *s->logp_ref);
         s->advantage[i] = a->advantage;
-        if (s->chosen)
-            copy_chosen(s, i, net->shape.n_layers, n_used);
     }
     s->on_policy = s->answers[0].logp_old == NULL;
-    s->batch = (struct batch){.n_seqs = s->n, .start = s->start, .tokens = s->tokens, .n_used = n_used,
-                              .chosen = s->chosen};
+    s->batch = (struct batch){.n_seqs = s->n_seqs, .start = s->start, .tokens = s->tokens, .n_used = n_used,
+                              .chosen = s->chosen, .forks = s->forks};
 }
 
 /* ------------------------------------------------------------------ */
@@ -154,17 +214,18 @@ static void shard_gradients(struct step *s, int first, int n)
     }
 }
 
-/* Rows of the shard that predict answer tokens, in the order of these tokens; tokens outside the mask are left out. */
-static int answer_rows(const struct step *s, int first, int n, bool all, int *rows, int32_t *target, int *token)
+/* Rows, from first_row on, that predict answer tokens, in the order of these; tokens outside the mask are left out. */
+static int answer_rows(const struct step *s, int first, int n, int first_row, bool all, int *rows, int32_t *target,
+                       int *token)
 {
     int m = 0;
     for (int i = first; i < first + n; i++)
         for (int t = s->first[i]; t < s->first[i + 1]; t++) {
-            int offset = s->answers[i].n_prompt + t - s->first[i];
+            int n_prompt = s->answers[i].n_prompt, at = t - s->first[i];
             if (!all && !s->mask[t])
                 continue;
-            rows[m] = s->start[i] - s->start[first] + offset - 1;
-            target[m] = s->answers[i].tokens[offset];
+            rows[m] = (at == 0 ? s->trunk_row[i] + n_prompt : s->branch_row[i] + at) - 1 - first_row;
+            target[m] = s->answers[i].tokens[n_prompt + at];
             token[m++] = t;
         }
     return m;
@@ -196,15 +257,15 @@ static dsr1_status shard_loss(void *user, struct trainer_worker *w, const struct
                               dsr1_error *err)
 {
     struct step *s = user;
-    int first = (int) (b->start - s->start);
-    size_t room = (size_t) (s->first[first + b->n_seqs] - s->first[first]);
+    int seq = (int) (b->start - s->start), first = s->seq_answer[seq], n = s->seq_answer[seq + b->n_seqs] - first;
+    size_t room = (size_t) (s->first[first + n] - s->first[first]);
     int *rows = memory_array(room, sizeof *rows), *token = memory_array(room, sizeof *token);
     int32_t *target = memory_array(room, sizeof *target);
     real *numbers = memory_array(room, 2 * sizeof *numbers);
     dsr1_status status = rows && token && target && numbers ? DSR1_OK : error_nomem(err, "answers");
     if (status == DSR1_OK) {
-        int m = answer_rows(s, first, b->n_seqs, s->options == NULL, rows, target, token);
-        run_head(s, w, first, b->n_seqs, rows, target, token, m, numbers, d_out);
+        int m = answer_rows(s, first, n, s->start[seq], s->options == NULL, rows, target, token);
+        run_head(s, w, first, n, rows, target, token, m, numbers, d_out);
     }
     free(rows);
     free(token);

@@ -77,7 +77,7 @@ static struct batch view(const struct round *r, int shard)
     const struct batch *b = r->batch;
     int first = r->shards[shard], row = b->start[first] - b->start[0];
     return (struct batch){.n_seqs = r->shards[shard + 1] - first, .start = b->start + first, .tokens = b->tokens + row,
-                          .n_used = b->n_used};
+                          .n_used = b->n_used, .forks = b->forks ? b->forks + row : NULL};
 }
 
 static dsr1_status make_room(struct trainer_worker *w, size_t size, dsr1_error *err)

@@ -25,15 +25,16 @@ struct fixture {
 };
 
 /* Answers of 4 to 15 tokens, ratios and references near the model's own probabilities. */
-static void open_fixture(struct fixture *f, int n_threads)
+static void open_fixture_on(struct fixture *f, const char *model, int n_threads)
 {
     char path[300];
     int32_t prompt[GOLDEN_PROMPT];
     real logp[MAX_ALL];
     struct trainable_options options = {.rank = 3, .alpha = 6, .seed = 2, .lora = TRAINABLE_ATTENTION |
-                                        TRAINABLE_SHARED | TRAINABLE_EXPERTS, .whole = TRAINABLE_ROUTER};
-    golden_path("deepseek-f32", ".gguf", path);
-    golden_prompt("deepseek-f32", prompt);
+                                        TRAINABLE_SHARED | TRAINABLE_EXPERTS | TRAINABLE_FFN,
+                                        .whole = TRAINABLE_ROUTER};
+    golden_path(model, ".gguf", path);
+    golden_prompt(model, prompt);
     *f = (struct fixture){0};
     assert_int_equal(net_open(path, 64, &f->net, NULL), DSR1_OK);
     assert_int_equal(trainable_open(&f->net, &options, &f->trainable, NULL), DSR1_OK);
@@ -58,6 +59,11 @@ static void open_fixture(struct fixture *f, int n_threads)
             f->old[a][i] = logp[at] + 0.5 * (rng_uniform(4, (uint64_t) at) - 0.5);
             f->ref[a][i] = logp[at] + 0.5 * (rng_uniform(5, (uint64_t) at) - 0.5);
         }
+}
+
+static void open_fixture(struct fixture *f, int n_threads)
+{
+    open_fixture_on(f, "deepseek-f32", n_threads);
 }
 
 static void close_fixture(struct fixture *f)
@@ -122,12 +128,13 @@ static void one_part_alone_is_the_same_for_both_token_means(void **state)
     close_fixture(&f);
 }
 
-static void a_batch_is_the_sum_of_its_parts(void **state)
+/* In the batch the answers share one prompt, in the parts each has its own. */
+static void is_the_sum_of_its_parts(const char *model)
 {
     struct fixture f;
     struct policy_options o = {.mean = POLICY_DAPO, .clip_low = 0.2, .clip_high = 0.28, .beta = 0.04};
     struct policy_totals totals = {.n_seqs = N_ANSWERS, .n_parts = 1};
-    open_fixture(&f, 1);
+    open_fixture_on(&f, model, 1);
     double whole = loss_of(&f, &o), sum = 0, loss;
     size_t n = f.trainable.n;
     real *grad = memory_array(2 * n, sizeof *grad), *parts = grad + n;
@@ -147,6 +154,13 @@ static void a_batch_is_the_sum_of_its_parts(void **state)
         assert_true(fabs(parts[i] - grad[i]) < 1e-12);
     free(grad);
     close_fixture(&f);
+}
+
+static void a_batch_is_the_sum_of_its_parts(void **state)
+{
+    is_the_sum_of_its_parts("deepseek-f32");
+    is_the_sum_of_its_parts("dsv3-f32");
+    is_the_sum_of_its_parts("llama3-f32");
 }
 
 /* With ratios of one the head runs once instead of twice; the gradient is that of logp_old = logp. */
