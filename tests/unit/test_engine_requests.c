@@ -111,6 +111,53 @@ static void tokens_come_with_their_log_probabilities(void **state)
     engine_end(&engine);
 }
 
+static void an_answer_obeys_the_constraint_it_was_asked_with(void **state)
+{
+    (void) state;
+    struct engine_process engine;
+    struct wire_complete complete = raw_request("hello", 40);
+    engine_start(&engine, NULL);
+    struct client client = client_open(&engine);
+    complete.constraint = DSR1_CONSTRAINT_CHOICES;
+    complete.n_constraint = 2;
+    complete.constraint_texts[0] = wire_text("a bird");
+    complete.constraint_texts[1] = wire_text("a plane");
+    struct buffer text = {0};
+    struct wire_done done = client_complete(&client, &complete, &text);
+    assert_int_equal(done.finish, DSR1_FINISH_END);
+    assert_true(strcmp(text.data, "a bird") == 0 || strcmp(text.data, "a plane") == 0);
+    assert_true(client_stats(&client).engine.n_forced > 0);
+
+    complete.constraint = DSR1_CONSTRAINT_REGEX;
+    complete.n_constraint = 1;
+    complete.constraint_texts[0] = wire_text("(never closed");
+    assert_true(wire_put_complete(&client.out, 5, &complete));
+    client_send(&client);
+    assert_int_equal(client_expect_error(&client, 5), DSR1_ERR_ARGUMENT);
+    buffer_free(&text);
+    client_close(&client);
+    engine_end(&engine);
+}
+
+static void a_healed_answer_goes_on_in_the_word(void **state)
+{
+    (void) state;
+    struct engine_process engine;
+    struct wire_complete complete = raw_request("say hel", 40);
+    engine_start(&engine, NULL);
+    struct client client = client_open(&engine);
+    complete.heal = true;
+    complete.constraint = DSR1_CONSTRAINT_REGEX;
+    complete.n_constraint = 1;
+    complete.constraint_texts[0] = wire_text("lo, (you|me)");
+    struct buffer text = {0};
+    client_complete(&client, &complete, &text);
+    assert_memory_equal(text.data, "lo, ", 4);
+    buffer_free(&text);
+    client_close(&client);
+    engine_end(&engine);
+}
+
 static void a_timeout_ends_an_answer_with_what_there_is(void **state)
 {
     (void) state;
@@ -219,6 +266,8 @@ int main(void)
         cmocka_unit_test(a_text_has_an_embedding),
         cmocka_unit_test(text_goes_to_tokens_and_back),
         cmocka_unit_test(tokens_come_with_their_log_probabilities),
+        cmocka_unit_test(an_answer_obeys_the_constraint_it_was_asked_with),
+        cmocka_unit_test(a_healed_answer_goes_on_in_the_word),
         cmocka_unit_test(a_timeout_ends_an_answer_with_what_there_is),
         cmocka_unit_test(a_reload_drops_no_running_request),
         cmocka_unit_test(a_model_that_cannot_be_loaded_leaves_the_old_one),
