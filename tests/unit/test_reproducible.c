@@ -59,11 +59,13 @@ static void constrain(struct wish *w, int i, unsigned *seed)
     static const char *const choices[] = {"one of these", "one of those", "none"};
     static const char *const regex[] = {"(a|b|[0-9]{2,4}), and so on: (x, y, z; ){2,6}[a-z]*"};
     static const char *const grammar[] = {"root ::= \"the list: \" item (\", \" item)* \".\"\nitem ::= [a-f]+ | [0-9] root"};
+    static const char *const schema[] = {"{\"type\": \"object\", \"properties\": {\"name\": {\"type\": \"string\"}, "
+                                         "\"n\": {\"type\": \"integer\", \"minimum\": 3}}, \"required\": [\"name\", \"n\"]}"};
     static const dsr1_constraint kinds[] = {{DSR1_CONSTRAINT_CHOICES, choices, 3}, {DSR1_CONSTRAINT_JSON, NULL, 0},
-                                            {DSR1_CONSTRAINT_REGEX, regex, 1}, {DSR1_CONSTRAINT_GBNF, grammar, 1},
+                                            {DSR1_CONSTRAINT_REGEX, regex, 1}, {DSR1_CONSTRAINT_GBNF, grammar, 1}, {DSR1_CONSTRAINT_JSON_SCHEMA, schema, 1},
                                             {DSR1_CONSTRAINT_NONE, NULL, 0}};
     dsr1_request *r = &w->request;
-    r->constraint = kinds[i / 4 % 5];
+    r->constraint = kinds[i / 4 % 6];
     r->heal = r->constraint.kind == DSR1_CONSTRAINT_NONE || at_random(seed, 2) == 0;
     r->want_logprobs = at_random(seed, 2) == 0;
     r->temperature = 1.5f;
