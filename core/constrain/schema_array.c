@@ -90,7 +90,7 @@ expr_id schema_array_tree(struct schema *c, const struct schema_list *set)
     if (schema_failed(c) || (a.hi >= 0 && a.lo > a.hi))
         return EXPR_NOTHING;
     int32_t n = a.hi >= 0 && a.n_prefix > (size_t) a.hi ? a.hi : (int32_t) a.n_prefix;
-    bool more = (a.invited || !a.listed || a.lo > n) && a.hi != 0;
+    bool more = (a.invited || !a.listed || a.lo > n || c->asks) && a.hi != 0;
     expr_id rest = rest_tree(&a, more ? item_tree(&a, SIZE_MAX) : EXPR_NOTHING, n);
     for (int32_t i = n; i-- > 0 && !schema_failed(c);) {
         expr_id item = item_tree(&a, (size_t) i);

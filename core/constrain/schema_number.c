@@ -359,6 +359,20 @@ bool schema_is_multiple(double value, double of)
 /* The number                                                          */
 /* ------------------------------------------------------------------ */
 
+/* Whether there is any number between the bounds, however many digits it has. */
+static bool may_be(const struct bounds *b, bool integer)
+{
+    double lo = b->lo, hi = b->hi;
+    if (!b->has_lo || !b->has_hi)
+        return true;
+    if (lo > hi || (lo == hi && (b->lo_open || b->hi_open)))
+        return false;
+    if (!integer)
+        return true;
+    double first = ceil(lo) == lo && b->lo_open ? lo + 1 : ceil(lo), last = floor(hi) == hi && b->hi_open ? hi - 1 : floor(hi);
+    return first <= last || fabs(lo) > 1e15;
+}
+
 expr_id schema_number_tree(struct schema *c, const struct schema_list *set, bool integer)
 {
     struct expr_store *s = c->trees.s;
@@ -384,6 +398,10 @@ expr_id schema_number_tree(struct schema *c, const struct schema_list *set, bool
     if (schema_failed(c)) {
         dfa_close(multiples);
         return EXPR_NOTHING;
+    }
+    if (c->asks) {
+        dfa_close(multiples);
+        return may_be(&b, integer) ? expr_string(s, "0") : EXPR_NOTHING;
     }
     if (!b.has_lo && !b.has_hi && !multiples)
         return integer ? json_expr_integer(s) : json_expr_number(s);

@@ -166,9 +166,11 @@ static expr_id other_key(struct object *o)
 static bool invites_others(struct object *o)
 {
     bool listed = false;
+    if (o->c->asks || o->lo > (int32_t) o->n)
+        return true;
     for (size_t i = 0; i < o->set->n; i++) {
         json_t *others = schema_get(o->c, o->set->ids[i], "additionalProperties");
-        listed |= others || schema_get(o->c, o->set->ids[i], "properties");
+        listed |= others || json_object_size(schema_get(o->c, o->set->ids[i], "properties")) > 0;
         if (others && !json_is_false(others))
             return true;
     }

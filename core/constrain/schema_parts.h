@@ -76,7 +76,7 @@ struct schema {
     struct table node_index;    /* by address */
     struct schema_pattern *patterns;    /* as automata */
     size_t n_patterns, patterns_size;
-    bool asks;                  /* only whether a set is empty: oneOf may be read as anyOf */
+    bool asks;                  /* only whether a set is empty: trees may then hold more than they should, never less */
     int depth;
     uint32_t work;
     dsr1_error *err;

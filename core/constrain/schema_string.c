@@ -169,7 +169,7 @@ static expr_id product(struct schema *c, const struct schema_list *set, int32_t 
     c->work += SCHEMA_DFA_WORK;
     struct dfa *dfa = schema_goes_on(c) ? length_dfa(c, lo, hi) : NULL;
     for (size_t i = 0; i < 2 * set->n && dfa; i++) {
-        if (!schema_get(c, set->ids[i / 2], keywords[i % 2]))
+        if (!schema_get(c, set->ids[i / 2], keywords[i % 2]) || (c->asks && i % 2 == 1))
             continue;
         const struct dfa *more = pattern_dfa(c, set->ids[i / 2], keywords[i % 2]);
         if (!more) {
@@ -203,7 +203,7 @@ expr_id schema_string_tree(struct schema *c, const struct schema_list *set)
         hi = at_most >= 0 && at_most <= EXPR_REPEAT_MAX && (hi < 0 || at_most < hi) ? at_most : hi;
         for (int k = 0; k < 2; k++) {
             const char *found = expression(c, set->ids[i], keywords[k]);
-            if (!found || (text && strcmp(found, text) == 0))
+            if (!found || (c->asks && k == 1) || (text && strcmp(found, text) == 0))
                 continue;
             n_texts++;
             id = set->ids[i];

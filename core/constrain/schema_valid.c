@@ -93,7 +93,7 @@ static bool string_is_valid(struct schema *c, uint32_t id, const char *text, siz
     if (n < lo || (hi >= 0 && n > hi))
         return false;
     return (!schema_get(c, id, "pattern") || schema_matches(c, id, "pattern", text, size)) &&
-           (!schema_get(c, id, "format") || schema_matches(c, id, "format", text, size));
+           (c->asks || !schema_get(c, id, "format") || schema_matches(c, id, "format", text, size));
 }
 
 static bool array_is_valid(struct schema *c, uint32_t id, json_t *value)

@@ -105,6 +105,7 @@ static void objects_have_their_properties_in_order(void **state)
           TEXTS("{\"x\":3}", "{\"x\":5}"), TEXTS("{\"x\":2}", "{\"x\":6}", "{}"));
     check("{\"type\":\"object\",\"properties\":{\"a\":true,\"b\":true},\"minProperties\":1,\"maxProperties\":1}",
           TEXTS("{\"a\":[]}", "{\"b\":{}}"), TEXTS("{}", "{\"a\":1,\"b\":1}"));
+    check("{\"type\":\"object\",\"properties\":{},\"minProperties\":1}", TEXTS("{\"x\":1}"), TEXTS("{}"));
 }
 
 static void arrays_lists_and_references(void **state)
@@ -140,6 +141,10 @@ static void what_is_not_supported_is_refused_with_its_place(void **state)
         {"{\"$ref\":\"#/nowhere\"}", DSR1_ERR_ARGUMENT, "is not there"},
         {"{\"$ref\":\"other.json\"}", DSR1_ERR_UNSUPPORTED, "#/$ref"},
         {"{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"integer\"}]}", DSR1_ERR_UNSUPPORTED, "schemas 0 and 1 may hold"},
+        {"{\"oneOf\":[{\"type\":\"number\",\"minimum\":1e20},{\"type\":\"number\"}]}", DSR1_ERR_UNSUPPORTED, "may hold"},
+        {"{\"oneOf\":[{\"type\":\"object\",\"properties\":{\"a\":{}}},{\"type\":\"object\",\"minProperties\":1}]}",
+         DSR1_ERR_UNSUPPORTED, "may hold"},
+        {"{\"type\":\"object\",\"minProperties\":2}", DSR1_ERR_UNSUPPORTED, "#/minProperties"},
         {"{\"type\":\"array\",\"uniqueItems\":true}", DSR1_ERR_UNSUPPORTED, "#/uniqueItems"},
         {"{\"type\":\"integer\",\"minimum\":3,\"maximum\":2}", DSR1_ERR_ARGUMENT, "nothing fulfils"},
         {"{\"type\":\"string\",\"pattern\":\"^aaaa$\",\"maxLength\":3}", DSR1_ERR_ARGUMENT, "nothing fulfils"},
