@@ -21,24 +21,30 @@ enum { NEW, OPEN, DONE };       /* marks */
 /* Failures                                                            */
 /* ------------------------------------------------------------------ */
 
-/* RFC 6901. */
+/* A step of a pointer (RFC 6901); an error is one line. */
+static void write_step(struct buffer *to, const char *step)
+{
+    for (; *step; step++) {
+        if (*step == '~' || *step == '/')
+            buffer_string(to, *step == '~' ? "~0" : "~1");
+        else if ((uint8_t) *step < 0x20)
+            buffer_printf(to, "%%%02X", (unsigned) *step);
+        else
+            buffer_append(to, step, 1);
+    }
+}
+
 static void write_pointer(const struct schema *c, uint32_t id, struct buffer *to)
 {
     const struct schema_node *node = &c->nodes[id];
     if (node->parent == id)
         return;
     write_pointer(c, node->parent, to);
-    if (!node->key) {
-        buffer_printf(to, "/%zu", node->index);
-        return;
-    }
     buffer_string(to, "/");
-    for (const char *at = node->key; *at; at++) {
-        if (*at == '~' || *at == '/')
-            buffer_string(to, *at == '~' ? "~0" : "~1");
-        else
-            buffer_append(to, at, 1);
-    }
+    if (node->key)
+        write_step(to, node->key);
+    else
+        buffer_printf(to, "%zu", node->index);
 }
 
 expr_id schema_fail(struct schema *c, dsr1_status status, uint32_t id, const char *keyword, const char *format, ...)
@@ -52,8 +58,12 @@ expr_id schema_fail(struct schema *c, dsr1_status status, uint32_t id, const cha
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
     write_pointer(c, id, &where);
-    if (keyword)
-        buffer_printf(&where, "/%s", keyword);
+    if (keyword) {
+        buffer_string(&where, "/");
+        write_step(&where, keyword);
+    }
+    for (char *at = what; *at; at++)
+        *at = (uint8_t) *at < 0x20 ? '?' : *at;
     c->status = error_set(c->err, status, "schema, #%.200s: %s", where.data ? where.data : "", what);
     buffer_free(&where);
     return EXPR_NOTHING;

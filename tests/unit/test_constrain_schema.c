@@ -131,6 +131,7 @@ static void what_is_not_supported_is_refused_with_its_place(void **state)
         {"{\"const\":\"\\u0000\"}", DSR1_ERR_ARGUMENT, "line 1"},
         {"false", DSR1_ERR_ARGUMENT, "nothing fulfils"},
         {"{\"properties\":{\"a/b\":{\"minLenght\":1}}}", DSR1_ERR_UNSUPPORTED, "#/properties/a~1b/minLenght"},
+        {"{\"properties\":{\"a\\nb\":{\"not\\n\":1}}}", DSR1_ERR_UNSUPPORTED, "#/properties/a%0Ab/not%0A: the keyword not?"},
         {"{\"items\":{\"not\":{}}}", DSR1_ERR_UNSUPPORTED, "#/items/not"},
         {"{\"type\":\"strin\"}", DSR1_ERR_ARGUMENT, "#/type"},
         {"{\"minLength\":-1}", DSR1_ERR_ARGUMENT, "#/minLength"},
