@@ -14,7 +14,7 @@
 #include "constrain/table.h"
 
 /* LOCAL_WORK_MAX: nodes looked at between two resets of `work`, about half a second at most. */
-enum { LOCAL_DEAD = 0, LOCAL_UNKNOWN = UINT32_MAX, LOCAL_ELEMENTS_MAX = 1 << 14, LOCAL_WORK_MAX = 1 << 22 };
+enum { LOCAL_DEAD = 0, LOCAL_UNKNOWN = UINT32_MAX, LOCAL_ELEMENTS_MAX = 1 << 14, LOCAL_WORK_MAX = 1 << 21 };
 
 struct element {
     uint32_t node;
