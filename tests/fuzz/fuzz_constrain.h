@@ -16,7 +16,7 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { FUZZ_ANSWERS = 3, FUZZ_SLACK = 12 };
+enum { FUZZ_ANSWERS = 2, FUZZ_SLACK = 12 };
 
 static struct tokenizer *fuzz_tokenizer;
 static struct token_table *fuzz_table;
@@ -40,7 +40,7 @@ static inline void fuzz_answers(struct constraint *c, size_t seed)
 {
     struct answers a;
     answers_open(&a, fuzz_tokenizer, fuzz_table, seed);
-    a.seconds = 1;
+    a.seconds = 0.5;
     for (int i = 0; i < FUZZ_ANSWERS && !a.wrong; i++) {
         a.forced = i % 2;
         a.by_byte = i > 0;
