@@ -23,7 +23,7 @@ LDFLAGS_ALL := -pthread $(SAN) $(LDFLAGS)
 LIBS        := -lpcre2-8 -lm
 
 .DEFAULT_GOAL := all
-.PHONY: all help clean setup demo test check installcheck bench fuzz format tidy layers symbols install models objects warnings
+.PHONY: all help clean setup demo test check installcheck bench fuzz format tidy layers symbols install models model-rebuild eval objects warnings
 
 include core/core.mk
 include lsp_bridge/lsp_bridge.mk
@@ -37,15 +37,21 @@ all: $(ALL_TARGETS) ## build everything
 setup: ## install missing Debian packages (as root or with sudo)
 	@scripts/setup
 
-models: ## fetch the model that demo and tests use, once
+models: ## fetch the dense model that the shipped one is made of
 	@scripts/fetch-model
 
+model-rebuild: $(B)/bin/dsr1 ## make the shipped model anew, in build/model (models/README.md)
+	@B=$(B) scripts/model-rebuild
+
+eval: $(B)/bin/dsr1 models ## the shipped model beside the dense one, as JSON
+	@scripts/eval $(B)/bin/dsr1
+
 demo: setup ## the tour: SQL, a table, a job, an editor, on a private server
-	@$(MAKE) --no-print-directory -j2 all models
+	@$(MAKE) --no-print-directory -j2 all
 	@scripts/demo
 
 test: setup ## install what is missing, build, run every suite
-	@$(MAKE) --no-print-directory -j2 all models tests-built
+	@$(MAKE) --no-print-directory -j2 all tests-built
 	@scripts/test-all
 
 format: ## clang-format every C file of core/, lsp_bridge/ and tests/

@@ -21,7 +21,7 @@ $(B)/bin/load: $(LOAD_OBJ) $(B)/libdsr1.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
-bench: $(BENCH_BIN) $(B)/bin/dsr1 models ## kernels, then prompts and generation of the real model, as JSON
+bench: $(BENCH_BIN) $(B)/bin/dsr1 ## kernels, then prompts and generation of the real model, as JSON
 	@for program in $(BENCH_BIN); do $$program || exit 1; done
 	@$(B)/bin/dsr1 bench --json
 

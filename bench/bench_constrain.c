@@ -154,7 +154,7 @@ static double measure_step(const char *path, dsr1_error *err)
 
 int main(int argc, char **argv)
 {
-    const char *path = argc > 1 ? argv[1] : "models/SmolLM2-135M-Instruct.Q4_1.gguf";
+    const char *path = argc > 1 ? argv[1] : "models/dsr1-default.gguf";
     struct gguf *gguf;
     struct tokenizer *tokenizer;
     struct token_table *table;

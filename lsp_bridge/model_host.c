@@ -164,9 +164,7 @@ void model_host_default_path(char *path, size_t size)
         *slash = 0;
     /* An installed dsr1-lsp stands in PREFIX/bin; a built one in build/bin of the sources. */
     if (there(path, size, folder, "../share/dsr1/", "dsr1-default.gguf") ||
-        there(path, size, folder, "../../models/", "dsr1-default.gguf") ||
-        there(path, size, folder, "../../models/", "SmolLM2-135M-Instruct.Q4_1.gguf") ||
-        there(path, size, ".", "models/", "dsr1-default.gguf"))
+        there(path, size, folder, "../../models/", "dsr1-default.gguf"))
         return;
-    snprintf(path, size, "models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    snprintf(path, size, "models/dsr1-default.gguf");
 }

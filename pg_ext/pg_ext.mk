@@ -26,9 +26,7 @@ install: all ## extension, engine and model into the server that PG_CONFIG names
 	@$(PGXS_RUN) install
 	@install -C -m 755 $(B)/bin/dsr1-engine $(PG_LIB)/dsr1-engine
 	@mkdir -p $(PG_SHARE)
-	@scripts/fetch-model
-	@install -C -m 644 $(firstword $(wildcard models/dsr1-default.gguf) models/SmolLM2-135M-Instruct.Q4_1.gguf) \
-	    $(PG_SHARE)/default.gguf
+	@install -C -m 644 models/dsr1-default.gguf $(PG_SHARE)/default.gguf
 	@mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/dsr1
 	@install -C -m 755 $(B)/bin/dsr1 $(B)/bin/dsr1-lsp $(DESTDIR)$(PREFIX)/bin/
 	@ln -sf $(patsubst $(DESTDIR)%,%,$(PG_SHARE))/default.gguf $(DESTDIR)$(PREFIX)/share/dsr1/dsr1-default.gguf

@@ -34,7 +34,6 @@ static void program_folder(char *folder, size_t size)
 const char *tool_model_path(const char *given, dsr1_error *err)
 {
     static char path[PATH_MAX + 64];
-    static const char *const names[] = {"dsr1-default.gguf", "SmolLM2-135M-Instruct.Q4_1.gguf"};
     /* build/bin/dsr1, an installed bin/dsr1, and wherever we are. */
     static const char *const folders[] = {"/../../models/", "/../share/dsr1/", NULL};
     if (given)
@@ -45,15 +44,13 @@ const char *tool_model_path(const char *given, dsr1_error *err)
 
     char folder[PATH_MAX];
     program_folder(folder, sizeof folder);
-    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
-        for (size_t f = 0; f < sizeof folders / sizeof *folders; f++) {
-            snprintf(path, sizeof path, "%s%s%s", folders[f] ? folder : "", folders[f] ? folders[f] : "models/",
-                     names[n]);
-            if (access(path, R_OK) == 0)
-                return path;
-        }
+    for (size_t f = 0; f < sizeof folders / sizeof *folders; f++) {
+        snprintf(path, sizeof path, "%s%sdsr1-default.gguf", folders[f] ? folder : "",
+                 folders[f] ? folders[f] : "models/");
+        if (access(path, R_OK) == 0)
+            return path;
     }
-    error_set(err, DSR1_ERR_IO, "no model: give one with -m or DSR1_MODEL, or get one with `make models`");
+    error_set(err, DSR1_ERR_IO, "no model: give one with -m or DSR1_MODEL");
     return NULL;
 }
 

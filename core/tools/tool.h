@@ -48,7 +48,7 @@ int tool_fail(const char *name, const dsr1_error *err);
 
 /*
  * The file to open: `given` if it is not NULL, else the environment's
- * DSR1_MODEL, else dsr1-default.gguf or the test model, looked for in the
+ * DSR1_MODEL, else dsr1-default.gguf, looked for in the
  * build tree, the installed share/dsr1 and ./models. NULL with *err set when
  * there is none. The string is given or lies in static storage.
  */

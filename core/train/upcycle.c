@@ -100,8 +100,9 @@ static dsr1_status check_shape(struct upcycling *u)
     u->shape = (struct upcycled_shape){.n_layers = u->net.shape.n_layers, .d = u->net.shape.n_embd, .n_ff = n_ff,
                                        .n_shared = o->n_shared * width, .n_experts = o->n_slices - o->n_shared,
                                        .width = width};
-    if (o->n_used < 1 || o->n_used > u->shape.n_experts)
-        return error_set(u->err, DSR1_ERR_ARGUMENT, "%d of %d experts", o->n_used, u->shape.n_experts);
+    int most = o->n_default > o->n_used ? o->n_default : o->n_used;
+    if (o->n_used < 1 || most > u->shape.n_experts)
+        return error_set(u->err, DSR1_ERR_ARGUMENT, "%d of %d experts", most, u->shape.n_experts);
     return check_down(u, width);
 }
 

@@ -24,7 +24,8 @@ struct upcycle_options {
     size_t n_data;
     int n_tokens, seq;          /* of it: how many, in windows of how many */
     int n_slices, n_shared;     /* of each layer; slices that always run */
-    int n_used;                 /* experts per token; expert_used_count of the file */
+    int n_used;                 /* experts per token that the split is made for */
+    int n_default;              /* expert_used_count of the file; 0: n_used */
     int grain, rounds, epochs;  /* split.h */
     bool refit;
     float ridge;                /* towards the dense weights, in units of the mean energy of a neuron */

@@ -95,7 +95,7 @@ static dsr1_status write_keys(const struct writing *w)
         if (begins(gguf_key_at(w->dense, i), "llama."))
             status = rename_key(w, i);
     write_count(w, "expert_count", s->n_experts);
-    write_count(w, "expert_used_count", w->options->n_used);
+    write_count(w, "expert_used_count", w->options->n_default > 0 ? w->options->n_default : w->options->n_used);
     write_count(w, "expert_shared_count", s->n_shared / s->width);
     write_count(w, "expert_feed_forward_length", s->width);
     write_count(w, "leading_dense_block_count", 0);

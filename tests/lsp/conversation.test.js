@@ -342,7 +342,7 @@ test("dsr1.status names the model, dsr1.stats counts", () => withEditor({}, asyn
     await editor.open(uri, text, "python");
     const status = await editor.command("dsr1.status");
     assert.equal(status.model.path, model);
-    assert.equal(status.model.architecture, "llama");
+    assert.equal(status.model.architecture, "deepseek");
     assert.ok(status.model.threads >= 1 && status.model.context >= 512);
     await editor.inline(uri, end);
     await editor.inline(uri, end);
@@ -414,7 +414,7 @@ test("--help, --version and wrong usage", () => {
 test("--status names the model; a model that is not there is one line and status 1", () => {
     const good = shell("--status", "--model", model);
     assert.equal(good.status, 0);
-    assert.match(good.stdout, /llama/);
+    assert.match(good.stdout, /deepseek/);
     const bad = shell("--status", "--model", "/no/such.gguf");
     assert.equal(bad.status, 1);
     assert.match(bad.stderr, /^dsr1-lsp: .*\/no\/such\.gguf.*\n$/);

@@ -31,7 +31,7 @@ static int open_all(void **state)
     dsr1_error err = {0};
     for (int i = 0; i < N_FILES; i++) {
         files[i] = i < N_VOCABULARIES ? open_vocabulary(vocabularies[i])
-                                      : open_tokenizer("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+                                      : open_tokenizer("models/dsr1-default.gguf");
         assert_int_equal(token_table_open(files[i].tokenizer, &tables[i], &err), DSR1_OK);
     }
     return 0;

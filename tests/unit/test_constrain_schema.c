@@ -22,7 +22,7 @@ static struct token_table *table;
 static int open_all(void **state)
 {
     dsr1_error err = {0};
-    file = open_tokenizer("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    file = open_tokenizer("models/dsr1-default.gguf");
     assert_int_equal(token_table_open(file.tokenizer, &table, &err), DSR1_OK);
     return 0;
 }

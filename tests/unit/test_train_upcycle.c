@@ -120,6 +120,22 @@ static void with_all_experts_it_is_the_dense_model(void **state)
             }
 }
 
+static void the_file_may_use_more_experts_than_it_was_cut_for(void **state)
+{
+    (void) state;
+    struct upcycle_options o = small();
+    const char *path = in_folder("default.gguf");
+    for (o.n_default = 0; o.n_default <= 6; o.n_default += 6) {
+        struct net net;
+        dsr1_error err = {0};
+        upcycle(&o, path);
+        must(net_open(path, 8, &net, &err), &err);
+        assert_int_equal(net.shape.n_used, o.n_default ? o.n_default : o.n_used);
+        assert_int_equal(net.shape.n_experts, 8);
+        net_close(&net);
+    }
+}
+
 static void a_refit_predicts_better_with_few_experts(void **state)
 {
     (void) state;
@@ -252,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(with_all_experts_it_is_the_dense_model),
+        cmocka_unit_test(the_file_may_use_more_experts_than_it_was_cut_for),
         cmocka_unit_test(a_refit_predicts_better_with_few_experts),
         cmocka_unit_test(the_number_of_threads_leaves_no_trace),
         cmocka_unit_test(numbers_that_do_not_fit_are_refused),
