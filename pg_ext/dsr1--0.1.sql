@@ -705,7 +705,7 @@ CREATE VIEW dsr1_stat_usage AS
                AND pg_catalog.starts_with(c, 'dsr1.max_tokens_per_day=')
              ORDER BY s.setdatabase DESC LIMIT 1) q ON true;
 
-COMMENT ON VIEW dsr1_stat_usage IS 'what you, or for pg_read_all_stats everybody, have used since the server started';
+COMMENT ON VIEW dsr1_stat_usage IS 'what you, or for pg_read_all_stats everybody, have used of the inference engine';
 COMMENT ON COLUMN dsr1_stat_usage.role IS 'who logged in';
 COMMENT ON COLUMN dsr1_stat_usage.quota_left IS 'tokens left today of the role''s dsr1.max_tokens_per_day, in all databases; NULL: no limit';
 

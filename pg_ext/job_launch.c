@@ -35,6 +35,7 @@
 #include "utils/timestamp.h"
 
 #define LOOK_AGAIN	5000		/* ms, for what a prepared transaction brings */
+#define LOOK_ANYWAY	60000		/* ms, for a worker that could not even log in */
 
 PGDLLEXPORT void job_look_main(Datum arg);
 
@@ -99,6 +100,8 @@ wake(const Waking *waking)
 	}
 	if (job_board_wake(MyDatabaseId, waking->job))
 		return;
+	job_board_look(MyDatabaseId,
+				   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOOK_ANYWAY));
 	if (!job_launch(MyDatabaseId, waking->owner, waking->job))
 		job_board_want(MyDatabaseId, waking->owner, waking->job,
 					   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000));
@@ -194,12 +197,22 @@ static const char *const runnable_jobs =
 " FROM @.dsr1_job j WHERE j.state = 'running'"
 " AND EXISTS (SELECT FROM @.dsr1_job_row WHERE job = j.id AND pending) ORDER BY j.id";
 
+static const char *const fail_orphans =
+"UPDATE @.dsr1_job SET state = 'failed', finished = pg_catalog.now(), category = 'job_permanent', sqlstate = '28000',"
+" last_error = 'the owner of the job does not exist any more, or cannot log in'"
+" WHERE state = 'running' AND NOT EXISTS (SELECT FROM pg_catalog.pg_authid a WHERE a.oid = owner AND a.rolcanlogin)";
+
 static void
 look_at_jobs(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next = DT_NOEND;
-	uint64		n = job_execute_as_owner(runnable_jobs, "", NULL, NULL);
+	uint64		n;
+
+	(void) job_execute_as_owner(fail_orphans, "", NULL, NULL);
+	n = job_execute_as_owner(runnable_jobs, "", NULL, NULL);
+	if (n > 0)
+		next = TimestampTzPlusMilliseconds(now, LOOK_ANYWAY);
 
 	for (uint64 i = 0; i < n; i++)
 	{

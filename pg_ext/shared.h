@@ -7,7 +7,7 @@
  * wants to be looked at, which requests are running, and what each role has
  * used.  It is made by whoever comes first.  Preloaded, room is reserved for
  * it; else it is small enough for what the server keeps for such cases.  It is
- * lost with the server, and nothing that must not be lost is in it.
+ * lost with the server, but for what roles have used (usage_file.h).
  *
  * SPDX-License-Identifier: PostgreSQL
  *

@@ -32,11 +32,13 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "supervisor.h"
+#include "usage_file.h"
 #include "utils/timestamp.h"
 
 #define STOP_PATIENCE		3000	/* ms for the engine to end in good order */
 #define GOOD_RUN			10000	/* ms after which a death is no longer a quick one */
 #define QUICK_DEATHS		5	/* as many in a row are a failure */
+#define SAVE_INTERVAL		60000	/* ms between two writings of what roles have used */
 #define LOOK_PAUSE			2000	/* ms until a look at jobs that had no slot is tried again */
 #define LONGEST_PAUSE		10000	/* ms between two attempts to start it */
 
@@ -49,6 +51,7 @@ typedef struct Supervisor
 	bool		said_failed;	/* it told why it ends */
 	bool		looked_at_all;	/* at the jobs of every database, once */
 	TimestampTz next_start;
+	TimestampTz saved_at;		/* what roles have used */
 } Supervisor;
 
 PGDLLEXPORT void supervisor_main(Datum arg);
@@ -401,6 +404,11 @@ supervise(Supervisor *supervisor)
 	if (supervisor->process.pid == 0 && GetCurrentTimestamp() >= supervisor->next_start)
 		start_engine(supervisor);
 	look_at_jobs(supervisor);
+	if (TimestampDifferenceExceeds(supervisor->saved_at, GetCurrentTimestamp(), SAVE_INTERVAL))
+	{
+		usage_file_save();
+		supervisor->saved_at = GetCurrentTimestamp();
+	}
 }
 
 /* ------------------------------------------------------------------
@@ -420,6 +428,7 @@ on_sigchld(SIGNAL_ARGS)
 static void
 stop_at_exit(int code, Datum arg)
 {
+	usage_file_save();
 	engine_process_stop(&((Supervisor *) DatumGetPointer(arg))->process, STOP_PATIENCE);
 }
 
@@ -439,6 +448,8 @@ supervisor_main(Datum arg)
 		proc_exit(0);
 
 	job_board_set_supervisor(MyLatch);
+	usage_file_load();
+	supervisor.saved_at = GetCurrentTimestamp();
 	before_shmem_exit(stop_at_exit, PointerGetDatum(&supervisor));
 	while (!ShutdownRequestPending)
 	{

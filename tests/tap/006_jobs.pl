@@ -78,6 +78,18 @@ ok(job_is($job, "done > $done"), 'and with another worker');
 $node->restart('fast');
 $done = sql("SELECT done FROM dsr1_jobs WHERE id = $job");
 ok(job_is($job, "done > $done"), 'and after a restart of the server, by itself');
+
+is(sql('SELECT sum(calls) > 10 FROM dsr1_stat_usage'), 't', 'what roles have used is remembered over it');
+
+# What a snapshot would hold back: it is looked at while other transactions come and go.
+my $oldest = 0;
+for my $round (1 .. 20)
+{
+	sql('DO $$ BEGIN FOR i IN 1 .. 50 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$');
+	my $age = sql("SELECT coalesce(max(age(backend_xmin)), 0) FROM pg_stat_activity WHERE backend_type = 'dsr1 job worker'");
+	$oldest = $age if $age > $oldest;
+}
+cmp_ok($oldest, '<', 500, "while 1,000 transactions passed, the oldest snapshot of the worker was $oldest transactions old");
 ok(job_is($job, "state = 'done'"), 'to the end');
 is(sql('SELECT count(*), count(DISTINCT id) FROM written'), '300|300', 'every row was written once');
 is(sql('SELECT count(DISTINCT at) < 300 FROM written'), 't', 'many in one transaction');
@@ -129,6 +141,14 @@ like(sql("SELECT last_error FROM dsr1_jobs WHERE id = $job"), qr/another model/,
 sql("SELECT dsr1_job_resume($job)");
 ok(job_is($job, "state = 'done'"), 'resumed, it goes on with that one');
 
+# The owner goes: nobody is left to work as
+sql('CREATE ROLE gone LOGIN; GRANT SELECT, UPDATE ON hung TO gone; GRANT EXECUTE ON FUNCTION dsr1_annotate TO gone');
+($job) = sql("SET ROLE gone; SELECT dsr1_annotate('hung', 'answer', '{body}')") =~ /(\d+)/;
+ok(wait_until(sub { worker_pid($job) ne '' }), 'a job of another role runs');
+sql('DROP OWNED BY gone; DROP ROLE gone');
+sql('SELECT pg_terminate_backend(' . worker_pid($job) . ')');
+ok(job_is($job, "state = 'failed' AND last_error LIKE '%owner%'"), 'when the role is dropped, it fails');
+
 # No slot for a worker: the job waits for one
 make_table('patient', 3, 'text ');
 $node->append_conf('postgresql.conf', 'max_worker_processes = 3');
@@ -141,6 +161,20 @@ is(sql("SELECT dsr1_job_wait($job, '1 s')"), 'f', 'another one waits');
 sql("SELECT dsr1_job_cancel($first)");
 ok(job_is($job, "state = 'done'"), 'until there is a slot again');
 
+no_crash_recovery($node);
+$node->stop;
+
+# Without shared_preload_libraries: what processes share is made by whoever comes first
+$node = new_cluster('jobs_late', preload => 0, conf => "dsr1.engine_path = '$ENV{DSR1_FAKE_ENGINE}'");
+make_table('late', 100, '[delay 100]text ');
+is(sql('SELECT count(*) FROM dsr1_stat_progress_job, dsr1_stat_requests, dsr1_stat_usage'), 0, 'not preloaded, the views can be read');
+$job = sql("SELECT dsr1_annotate('late', 'answer', '{body}', '{\"batch\": 8}')");
+ok(job_is($job, 'done > 0'), 'a job begins');
+$node->restart;
+$done = sql("SELECT done FROM dsr1_jobs WHERE id = $job");
+is(sql("SELECT dsr1_complete('hello')"), 'hello', 'after a restart, somebody uses the engine');
+ok(job_is($job, "state = 'done'"), 'and the job goes on');
+is(sql("SELECT count(*) FROM late WHERE answer IS NOT NULL"), 100, 'to its end');
 no_crash_recovery($node);
 $node->stop;
 done_testing();
