@@ -1,4 +1,4 @@
-# Benchmarks print JSON. bench/compare.mjs holds dsr1 against llama.cpp on the same file.
+# Benchmarks print JSON. bench/compare.mjs holds dsr1 against other programs on the same file.
 # bench-tools builds what they need besides: mkmodel (model files with random weights) and load (requests to an engine).
 
 BENCH_BIN   := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/bench_*.c))
