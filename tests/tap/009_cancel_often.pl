@@ -29,7 +29,12 @@ BEGIN
 		'Tell a story. ' || repeat('word ', seed %% 7 * 100)));
 	PERFORM pg_sleep(random() * 0.3);
 	began := clock_timestamp();
-	PERFORM dblink_cancel_query('other');
+	-- A session that has not begun with the query yet passes over a cancel.
+	LOOP
+		PERFORM dblink_cancel_query('other');
+		EXIT WHEN dblink_is_busy('other') = 0;
+		PERFORM pg_sleep(0.001);
+	END LOOP;
 	BEGIN
 		PERFORM * FROM dblink_get_result('other') AS t (a text);
 	EXCEPTION WHEN query_canceled THEN
