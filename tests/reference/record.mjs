@@ -1,7 +1,7 @@
 // record.mjs - what llama.cpp answers on the real model, written down once
 //
 //     npm install --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1
-//     node record.mjs MODEL.gguf >smollm2-135m-q4_1.json
+//     node record.mjs MODEL.gguf >dsr1-default.json
 //
 // For each prompt: its tokens and the greedy continuation, with the
 // log-probability of the chosen token and its margin over the second best. The
