@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "syntax.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #define BYTES_PER_TOKEN 3           /* of program text, about */
 #define DEBOUNCE_LEAST 0.075
 #define DEBOUNCE_MOST 0.600
+#define WARM_UP_DELAY 0.3           /* files that are only passed by are not worth it */
 
 /* Columns from one byte to another of the same line. */
 static size_t columns(enum position_encoding encoding, const struct document *document, size_t from, size_t to)
@@ -36,10 +38,21 @@ static bool is_blank(const char *s, size_t size)
     return size == 0;
 }
 
-bool ask_is_welcome(const struct settings *settings, const struct job *job)
+/* In prose and in texts suggestions can be switched off, even for those who ask. */
+static bool in_wanted_place(const struct settings *settings, const struct document *document, const struct job *job)
+{
+    if (settings->in_comments && settings->in_strings)
+        return true;
+    enum syntax_place place = syntax_at(document->language, job->around.prefix.data, job->around.prefix.size, NULL);
+    return (place != SYNTAX_COMMENT || settings->in_comments) && (place != SYNTAX_STRING || settings->in_strings);
+}
+
+bool ask_is_welcome(const struct settings *settings, const struct document *document, const struct job *job)
 {
     const struct surroundings *around = &job->around;
     size_t rest = around->rest, visible = 0;
+    if (!in_wanted_place(settings, document, job))
+        return false;
     while (rest > 0 && is_blank(around->suffix.data + rest - 1, 1))
         rest--;
     for (size_t i = 0; i < around->typed; i++)
@@ -51,15 +64,15 @@ bool ask_is_welcome(const struct settings *settings, const struct job *job)
 }
 
 /* One line, or a block? Behind an opening bracket or colon, or on an empty line, a block. */
-static bool wants_line(const struct settings *settings, const struct surroundings *around)
+static bool wants_line(int mode, const struct surroundings *around)
 {
     const char *typed = surroundings_typed(around);
     size_t size = around->typed;
-    if (settings->mode == MODE_LINE || !is_blank(around->suffix.data, around->rest))
+    if (mode == MODE_LINE || !is_blank(around->suffix.data, around->rest))
         return true;
     while (size > 0 && is_blank(typed + size - 1, 1))
         size--;
-    return settings->mode == MODE_AUTO && size > 0 && !strchr("{[(:", typed[size - 1]);
+    return mode == MODE_AUTO && size > 0 && !strchr("{[(:", typed[size - 1]);
 }
 
 /* When the model may begin: a key that follows quickly makes this request worthless. */
@@ -95,6 +108,33 @@ static bool fill_place(struct job *job, const struct ask *ask, struct document *
     return job->lead != NULL;
 }
 
+/* The database's tables where SQL is written: in a file of it, and in a string that begins like a statement. */
+static bool writes_sql(const struct document *document, const struct surroundings *around)
+{
+    size_t start;
+    if (strcmp(document->language, "sql") == 0)
+        return true;
+    return syntax_at(document->language, around->prefix.data, around->prefix.size, &start) == SYNTAX_STRING &&
+           syntax_is_sql(around->prefix.data + start, around->prefix.size - start);
+}
+
+/* What stands before the prefix; a quarter of the usual context at most, so that the file itself stays the most of it. */
+static bool fill_context(struct job *job, const struct ask *ask, const struct document *document)
+{
+    const struct buffer *prefix = &job->around.prefix;
+    if (ask->schema && *ask->schema && writes_sql(document, &job->around)) {
+        for (const char *line = ask->schema; *line;) {
+            size_t n = strcspn(line, "\n");
+            buffer_printf(&job->context, "%s %.*s\n", ring_comment(document->language), (int) n, line);
+            line += n + (line[n] == '\n');
+        }
+        buffer_string(&job->context, "\n");
+    }
+    if (ask->ring)
+        ring_append(ask->ring, document, prefix->data, prefix->size, &job->context);
+    return !job->context.failed;
+}
+
 struct job *ask_job(const struct ask *ask, struct document *document)
 {
     const struct settings *settings = ask->settings;
@@ -104,11 +144,17 @@ struct job *ask_job(const struct ask *ask, struct document *document)
     job->kind = ask->kind;
     job->id = strdup(ask->id);
     job->uri = strdup(document->uri);
-    if (!job->id || !job->uri || !fill_place(job, ask, document)) {
+    if (!job->id || !job->uri || !fill_place(job, ask, document) || !fill_context(job, ask, document)) {
         job_free(job);
         return NULL;
     }
-    job->line_only = wants_line(settings, &job->around);
+    job->cursor = ask->cursor;
+    job->mode = settings->mode;
+    job->line_only = wants_line(job->mode, &job->around);
+    job->speculate = settings->speculate && ask->kind != JOB_COMPLETION;
+    job->speculate_ms = settings->speculate_ms;
+    job->any_indent = !settings->constrain_indent;
+    job->any_brackets = !settings->constrain_brackets;
     job->heal = settings->token_healing;
     job->max_tokens = settings->max_tokens;
     job->answer_ms = ask->kind == JOB_INVOKED ? settings->invoked_ms : settings->first_answer_ms;
@@ -117,5 +163,51 @@ struct job *ask_job(const struct ask *ask, struct document *document)
     job->min_line_prob = settings->min_line_prob;
     job->received_at = clock_seconds();
     job->due_at = due_at(settings, document, ask->kind, job->received_at);
+    return job;
+}
+
+struct job *ask_after(const struct job *job)
+{
+    if (job->text.size == 0 || job->fixed_range)
+        return NULL;
+    struct job *next = memory_array(1, sizeof *next);
+    if (!next)
+        return NULL;
+    next->kind = JOB_SPECULATION;
+    next->answered = true; /* nobody asked */
+    next->id = strdup(""); /* no client can cancel it */
+    next->uri = strdup(job->uri);
+    next->lead = strdup("");
+    buffer_append(&next->context, job->context.data, job->context.size);
+    bool good = surroundings_after(&next->around, &job->around, &job->text, job->replaced);
+    if (!good || !next->id || !next->uri || !next->lead || next->context.failed) {
+        job_free(next);
+        return NULL;
+    }
+    next->encoding = job->encoding;
+    next->mode = job->mode;
+    next->line_only = wants_line(job->mode, &next->around);
+    next->heal = job->heal;
+    next->any_indent = job->any_indent;
+    next->any_brackets = job->any_brackets;
+    next->max_tokens = job->max_tokens;
+    next->speculate_ms = job->speculate_ms;
+    next->temperature = job->temperature;
+    next->min_token_prob = job->min_token_prob;
+    next->min_line_prob = job->min_line_prob;
+    next->received_at = clock_seconds();
+    return next;
+}
+
+struct job *ask_warm_up(const struct ask *ask, struct document *document)
+{
+    struct job *job = ask_job(ask, document);
+    if (job) {
+        job->kind = JOB_WARM_UP;
+        job->answered = true;
+        job->max_tokens = 0;
+        job->heal = false;
+        job->due_at = job->received_at + WARM_UP_DELAY;
+    }
     return job;
 }

@@ -26,7 +26,10 @@ static dsr1_status open_model(const struct settings *settings, struct model_host
     snprintf(path, size, "%s", settings->model);
     if (!*path)
         model_host_default_path(path, size);
-    return model_host_open(host, path, settings->threads, settings->context, err);
+    struct pg_wish pg = {settings->pg_conninfo, settings->pg_connect_ms, settings->pg_statement_ms};
+    struct model_wish wish = {settings->backend == BACKEND_PG ? &pg : NULL, path, settings->threads, settings->context,
+                              settings->kv_mib, settings->prompt};
+    return model_host_open(host, &wish, err);
 }
 
 int check_status(const struct settings *settings)
@@ -35,13 +38,20 @@ int check_status(const struct settings *settings)
     struct model_host host;
     dsr1_engine_stats stats;
     dsr1_error err = {0};
-    if (open_model(settings, &host, path, sizeof path, &err) < 0)
+    if (open_model(settings, &host, path, sizeof path, &err) < 0) {
+        model_host_close(&host);
         return fail(&err);
+    }
+    if (host.pg) {
+        printf("server    %s\n", pg_host_name(host.pg));
+        model_host_close(&host);
+        return 0;
+    }
     dsr1_engine_get_stats(host.engine, &stats);
     printf("model     %s\n", path);
     printf("          %s, %s, %s, %.1f million weights\n", host.info.name, host.info.architecture, host.info.file_type,
            (double) host.info.n_parameters / 1e6);
-    printf("prompt    %s\n", host.info.has_fim ? "fill in the middle" : "what stands before the cursor");
+    printf("prompt    %s\n", job_prompt_name(host.prompt));
     printf("engine    %d threads, %s, %d tokens of context, loaded in %.0f ms\n", stats.n_threads, dsr1_cpu_name(),
            stats.context_size, host.load_ms);
     model_host_close(&host);
@@ -109,7 +119,7 @@ static void print_job(const struct job *job)
     print_text("the model wrote", report->raw.data ? report->raw.data : "", report->raw.size);
     print_text("suggestion", job->text.data ? job->text.data : "", job->text.size);
     printf("--- %s mode, %s, %d prompt tokens%s, %d new ones; first after %.0f ms, all after %.0f ms\n",
-           job->line_only ? "line" : "block", report->fim ? "fill in the middle" : "prefix only", report->prompt_tokens,
+           job->line_only ? "line" : "block", job_prompt_name(report->prompt), report->prompt_tokens,
            report->healed ? " (the last one taken back)" : "", report->completion_tokens, report->first_ms,
            report->total_ms);
     printf("--- changed by:");
@@ -125,7 +135,7 @@ static dsr1_status complete(const struct settings *settings, struct document *do
 {
     char path[4096];
     struct model_host host = {0};
-    struct complete_hooks hooks = {go_on, no_answer, NULL};
+    struct complete_hooks hooks = {go_on, no_answer, NULL, NULL, NULL};
     struct ask ask = {
         .settings = settings,
         .kind = JOB_INVOKED,

@@ -17,9 +17,11 @@ struct document {
     long long version;
     struct gap_text text;
     size_t anchor;          /* where the prompt's window begins; follows edits before it */
+    size_t place;           /* where the user was last, a byte offset; may lie past the end */
     double changed_at;      /* clock_seconds() of the last change */
     double key_interval;    /* running mean of the time between changes, seconds; 0: not known yet */
     bool off;               /* too large: its text is not kept */
+    bool ignored;           /* an ignore file names it */
     bool off_said;          /* the log has a line about a reason not to suggest here */
 };
 

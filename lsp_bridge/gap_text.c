@@ -235,7 +235,7 @@ static size_t common_end(const struct gap_text *text, const char *bytes, size_t 
     return n;
 }
 
-bool gap_text_update(struct gap_text *text, const char *bytes, size_t size, size_t *from, size_t *removed)
+void gap_text_differs(const struct gap_text *text, const char *bytes, size_t size, size_t *from, size_t *removed)
 {
     size_t shorter = size < text->size ? size : text->size;
     size_t start = common_start(text, bytes, shorter);
@@ -244,9 +244,17 @@ bool gap_text_update(struct gap_text *text, const char *bytes, size_t size, size
     size_t end = common_end(text, bytes, size, shorter - start);
     while (end > 0 && codepoint_continues(bytes[size - end]))
         end--;
+    *from = start;
+    *removed = text->size - end - start;
+}
+
+bool gap_text_update(struct gap_text *text, const char *bytes, size_t size, size_t *from, size_t *removed)
+{
+    size_t start, old;
+    gap_text_differs(text, bytes, size, &start, &old);
     if (from)
         *from = start;
     if (removed)
-        *removed = text->size - end - start;
-    return gap_text_replace(text, start, text->size - end, bytes + start, size - end - start);
+        *removed = old;
+    return gap_text_replace(text, start, start + old, bytes + start, size + old - text->size);
 }

@@ -31,6 +31,9 @@ void gap_text_free(struct gap_text *text);
 /* Puts size bytes in the place of from .. to. False, and nothing changed, when memory is short. */
 bool gap_text_replace(struct gap_text *text, size_t from, size_t to, const char *bytes, size_t size);
 
+/* Where the bytes begin to differ from the text, and how much of the text lies between there and the common end. */
+void gap_text_differs(const struct gap_text *text, const char *bytes, size_t size, size_t *from, size_t *removed);
+
 /*
  * The whole text becomes these bytes; only the part between the common beginning and the common end is replaced.
  * *from and *removed (may be NULL) say what that part was.

@@ -5,6 +5,8 @@
  */
 #include "job.h"
 
+#include "action.h"
+
 #include <stdlib.h>
 
 void job_free(struct job *job)
@@ -15,6 +17,8 @@ void job_free(struct job *job)
     free(job->uri);
     free(job->lead);
     surroundings_free(&job->around);
+    action_free(job->action);
+    buffer_free(&job->context);
     buffer_free(&job->text);
     buffer_free(&job->report.raw);
     free(job);
@@ -22,7 +26,7 @@ void job_free(struct job *job)
 
 const char *job_kind_name(enum job_kind kind)
 {
-    static const char *const names[] = {"invoked", "automatic", "completion"};
+    static const char *const names[] = {"invoked", "automatic", "completion", "action", "speculation", "warmUp"};
     return names[kind];
 }
 
@@ -30,4 +34,10 @@ const char *job_source_name(enum job_source source)
 {
     static const char *const names[] = {"model", "recall", "resumed"};
     return names[source];
+}
+
+const char *job_prompt_name(enum prompt_mode prompt)
+{
+    static const char *const names[] = {"fim", "hole", "prefixOnly", "chat"};
+    return names[prompt];
 }

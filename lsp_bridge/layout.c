@@ -42,22 +42,94 @@ static dsr1_status append_text(struct layout *layout, const struct model_host *h
     return DSR1_OK;
 }
 
-static dsr1_status build_fim(struct layout *layout, const struct model_host *host, const char *above, size_t above_size,
-                             const struct surroundings *around, const struct buffer *typed, dsr1_error *err)
+static dsr1_status append_fim(struct layout *layout, const struct model_host *host, const struct buffer *above,
+                              const struct buffer *suffix, dsr1_error *err)
 {
-    size_t capacity = above_size + around->suffix.size + 16;
+    size_t capacity = above->size + suffix->size + 16;
     if (!reserve(layout, capacity))
         return error_nomem(err, "prompt");
-    ptrdiff_t n = dsr1_fim_tokens(host->model, above, above_size, around->suffix.data, around->suffix.size,
-                                  layout->tokens, capacity, err);
+    ptrdiff_t n = dsr1_fim_tokens(host->model, above->data, above->size, suffix->data, suffix->size, layout->tokens,
+                                  capacity, err);
     if (n < 0)
         return (dsr1_status) n;
     layout->n_tokens = (size_t) n < capacity ? (size_t) n : capacity;
-    layout->fim = true;
-    return append_text(layout, host, typed->data, typed->size, 0, err);
+    /* Without a suffix the prompt is shorter by its tokens. */
+    int32_t none[16];
+    ptrdiff_t without = suffix->size > 0 ? dsr1_fim_tokens(host->model, "", 0, suffix->data, suffix->size, NULL, 0, err) -
+                                               dsr1_fim_tokens(host->model, "", 0, "", 0, none, 16, err)
+                                         : 0;
+    layout->n_suffix = without > 0 ? (size_t) without : 0;
+    return DSR1_OK;
 }
 
-/* The bytes to leave out at the top so that about `excess` tokens less remain: whole lines, if there are any. */
+dsr1_status layout_chat(struct layout *layout, const struct model_host *host, const char *system, const char *user,
+                        const char *known, size_t known_size, dsr1_error *err)
+{
+    dsr1_message messages[] = {{"system", system}, {"user", user}};
+    size_t capacity = strlen(system) + strlen(user) + 256;
+    if (!reserve(layout, capacity))
+        return error_nomem(err, "prompt");
+    ptrdiff_t n = dsr1_chat_tokens(host->model, messages, 2, DSR1_CHAT_ANSWER | DSR1_CHAT_NO_THINK, layout->tokens,
+                                   capacity, err);
+    if (n < 0)
+        return (dsr1_status) n;
+    layout->n_tokens = (size_t) n < capacity ? (size_t) n : capacity;
+    layout->mode = PROMPT_CHAT;
+    return append_text(layout, host, known, known_size, 0, err);
+}
+
+dsr1_status layout_tokens(struct layout *layout, const struct draft *draft, dsr1_error *err)
+{
+    if (!reserve(layout, layout->n_tokens + draft->n_tokens))
+        return error_nomem(err, "prompt");
+    for (size_t i = 0; i < draft->n_tokens; i++) {
+        if (draft->tokens[i].id >= 0)
+            layout->tokens[layout->n_tokens++] = draft->tokens[i].id;
+    }
+    return DSR1_OK;
+}
+
+static dsr1_status append_hole(struct layout *layout, const struct model_host *host, const struct buffer *above,
+                               const struct buffer *suffix, const struct buffer *typed, dsr1_error *err)
+{
+    struct buffer user = {0};
+    buffer_string(&user, "Write what stands in the place of <HOLE> in this file, and nothing else.\n\n");
+    buffer_append(&user, above->data, above->size);
+    buffer_string(&user, "<HOLE>");
+    buffer_append(&user, suffix->data, suffix->size);
+    dsr1_status status = user.failed ? error_nomem(err, "prompt")
+                                     : layout_chat(layout, host, "You complete program text.", user.data, typed->data,
+                                                   typed->size, err);
+    buffer_free(&user);
+    return status;
+}
+
+/* The prompt in one mode. */
+static dsr1_status build(struct layout *layout, const struct model_host *host, const struct buffer *above,
+                         const struct buffer *suffix, const struct buffer *typed, dsr1_error *err)
+{
+    layout->n_tokens = layout->n_suffix = 0;
+    if (host->prompt == PROMPT_FIM) {
+        dsr1_status status = append_fim(layout, host, above, suffix, err);
+        layout->mode = PROMPT_FIM;
+        return status < 0 ? status : append_text(layout, host, typed->data, typed->size, 0, err);
+    }
+    if (host->prompt == PROMPT_HOLE) {
+        dsr1_status status = append_hole(layout, host, above, suffix, typed, err);
+        layout->mode = PROMPT_HOLE;
+        return status;
+    }
+    struct buffer text = {0};
+    buffer_append(&text, above->data, above->size);
+    buffer_append(&text, typed->data, typed->size);
+    layout->mode = PROMPT_PREFIX_ONLY;
+    dsr1_status status = text.failed ? error_nomem(err, "prompt")
+                                     : append_text(layout, host, text.data, text.size, DSR1_ADD_BOS, err);
+    buffer_free(&text);
+    return status;
+}
+
+/* The bytes to leave out in front so that about `excess` tokens less remain: whole lines, if there are any. */
 static size_t bytes_to_drop(const char *text, size_t size, size_t n_tokens, size_t excess)
 {
     size_t drop = n_tokens > 0 ? (size_t) ((double) size * (double) (excess + 64) / (double) n_tokens) : size;
@@ -67,38 +139,30 @@ static size_t bytes_to_drop(const char *text, size_t size, size_t n_tokens, size
     return end ? (size_t) (end - text) + 1 : drop;
 }
 
-dsr1_status layout_build(struct layout *layout, const struct model_host *host, const struct surroundings *around,
-                         const char *known, size_t known_size, size_t max_tokens, dsr1_error *err)
+dsr1_status layout_build(struct layout *layout, const struct model_host *host, const struct layout_parts *parts,
+                         size_t max_tokens, dsr1_error *err)
 {
-    const char *above = around->prefix.data;
-    size_t above_size = around->prefix.size - around->typed;
-    struct buffer typed = {0};
+    const struct surroundings *around = parts->around;
+    struct buffer above = {0}, typed = {0};
+    if (parts->context)
+        buffer_append(&above, parts->context->data, parts->context->size);
+    buffer_append(&above, around->prefix.data, around->prefix.size - around->typed);
     buffer_append(&typed, surroundings_typed(around), around->typed);
-    buffer_append(&typed, known, known_size);
-    dsr1_status status = typed.failed ? error_nomem(err, "prompt") : DSR1_OK;
+    buffer_append(&typed, parts->known, parts->known_size);
+    dsr1_status status = typed.failed || above.failed ? error_nomem(err, "prompt") : DSR1_OK;
     while (status == DSR1_OK) {
-        layout->n_tokens = 0;
-        if (host->info.has_fim) {
-            status = build_fim(layout, host, above, above_size, around, &typed, err);
-        } else {
-            struct buffer text = {0};
-            buffer_append(&text, above, above_size);
-            buffer_append(&text, typed.data, typed.size);
-            status = text.failed ? error_nomem(err, "prompt")
-                                 : append_text(layout, host, text.data, text.size, DSR1_ADD_BOS, err);
-            buffer_free(&text);
-        }
+        status = build(layout, host, &above, &around->suffix, &typed, err);
         if (status < 0 || layout->n_tokens <= max_tokens)
             break;
-        if (above_size == 0) {
+        if (above.size == 0) {
             status = error_set(err, DSR1_ERR_LIMIT, "the line does not fit the context");
             break;
         }
-        size_t drop = bytes_to_drop(above, above_size, layout->n_tokens, layout->n_tokens - max_tokens);
-        above += drop;
-        above_size -= drop;
+        size_t drop = bytes_to_drop(above.data, above.size, layout->n_tokens, layout->n_tokens - max_tokens);
+        buffer_drop(&above, drop);
         layout->n_dropped += drop;
     }
+    buffer_free(&above);
     buffer_free(&typed);
     return status;
 }

@@ -3,7 +3,9 @@
 LSP_SRC := $(wildcard lsp_bridge/*.c)
 LSP_OBJ := $(LSP_SRC:%.c=$(B)/obj/%.o)
 
-$(B)/obj/lsp_bridge/%.o: CFLAGS_FILE := -Ilsp_bridge
+LSP_LIBS := -ljansson $(shell pkg-config --libs libpq)
+
+$(B)/obj/lsp_bridge/%.o: CFLAGS_FILE := -Ilsp_bridge $(shell pkg-config --cflags libpq)
 
 $(B)/lsp_bridge.a: $(filter-out %/main.o,$(LSP_OBJ))
 	@echo "  AR    $@"
@@ -13,12 +15,24 @@ $(B)/lsp_bridge.a: $(filter-out %/main.o,$(LSP_OBJ))
 $(B)/bin/dsr1-lsp: $(B)/obj/lsp_bridge/main.o $(B)/lsp_bridge.a $(B)/libdsr1.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -ljansson
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(LSP_LIBS)
 
 $(B)/tests/unit/test_lsp_%: $(B)/obj/tests/unit/test_lsp_%.o $(B)/lsp_bridge.a $(B)/libdsr1.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka -ljansson
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka $(LSP_LIBS)
+
+# The extension for VS Code, with its dependencies from npm.
+$(B)/dsr1-lsp.vsix: scripts/make-vsix $(wildcard editors/vscode/*)
+	@mkdir -p $(@D)
+	@node scripts/make-vsix $@
+
+vscode: $(B)/dsr1-lsp.vsix ## the extension for VS Code, build/dsr1-lsp.vsix
+
+test-editors: $(B)/bin/dsr1-lsp ## VS Code in a headless browser shows our suggestion (installs some 800 MB the first time)
+	@scripts/test-editors
+
+.PHONY: vscode test-editors
 
 ALL_TARGETS += $(B)/bin/dsr1-lsp
 -include $(LSP_OBJ:.o=.d)

@@ -6,8 +6,10 @@
 #include "dsr1.h"
 
 #include "check.h"
+#include "replay.h"
 #include "server.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -28,19 +30,23 @@ static const char usage[] =
     "  --log-level LEVEL       debug, info, warn (default) or error\n"
     "  --set KEY=VALUE         any setting of docs/lsp.md: --set maxTokens=24 --set mode=line\n"
     "  --check FILE:LINE:COL   complete there (counted from 1), show what the model saw and wrote\n"
+    "  --record TRACE          write what the editor says, and when, to a file\n"
+    "  --replay TRACE          say it again to a server of its own and print how long answers took\n"
     "  --status                show the model that would be used\n"
     "  --stdio                 accepted and ignored: it is the only way to serve\n"
     "  --clientProcessId=PID   end when this process ends\n"
     "  --version, --help\n";
 
 enum flag { OPTION_MODEL = 256, OPTION_THREADS, OPTION_LOG, OPTION_LEVEL, OPTION_SET, OPTION_CHECK, OPTION_STATUS,
+            OPTION_RECORD, OPTION_REPLAY,
             OPTION_STDIO, OPTION_PARENT, OPTION_VERSION, OPTION_HELP };
 
 static const struct option options[] = {
     {"model", required_argument, NULL, OPTION_MODEL},     {"threads", required_argument, NULL, OPTION_THREADS},
     {"log", required_argument, NULL, OPTION_LOG},         {"log-level", required_argument, NULL, OPTION_LEVEL},
     {"set", required_argument, NULL, OPTION_SET},         {"check", required_argument, NULL, OPTION_CHECK},
-    {"status", no_argument, NULL, OPTION_STATUS},         {"stdio", no_argument, NULL, OPTION_STDIO},
+    {"status", no_argument, NULL, OPTION_STATUS},         {"record", required_argument, NULL, OPTION_RECORD},   {"replay", required_argument, NULL, OPTION_REPLAY},
+    {"stdio", no_argument, NULL, OPTION_STDIO},
     {"clientProcessId", required_argument, NULL, OPTION_PARENT}, {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},             {NULL, 0, NULL, 0}};
 
@@ -81,6 +87,7 @@ static bool parse_number(const char *text, int *number)
 struct invocation {
     struct server_options server;
     const char *place;          /* --check */
+    const char *trace;          /* --replay */
     bool status;                /* --status */
 };
 
@@ -101,6 +108,10 @@ static int read_option(struct invocation *invocation, int option)
     case OPTION_SET: return set(settings, optarg) ? -1 : wrong("--set %s is not KEY=VALUE", optarg);
     case OPTION_CHECK: invocation->place = optarg; return -1;
     case OPTION_STATUS: invocation->status = true; return -1;
+    case OPTION_REPLAY: invocation->trace = optarg; return -1;
+    case OPTION_RECORD:
+        invocation->server.record = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        return invocation->server.record < 0 ? wrong("--record cannot write to %s", optarg) : -1;
     case OPTION_STDIO: return -1;
     case OPTION_PARENT:
         return parse_number(optarg, &invocation->server.parent) ? -1 : wrong("--clientProcessId %s is no process", optarg);
@@ -119,6 +130,8 @@ static int run(const struct invocation *invocation)
     settings_apply(&settings, invocation->server.settings, complain, &wrong_setting);
     if (!wrong_setting && invocation->place)
         result = check_place(&settings, invocation->place);
+    else if (!wrong_setting && invocation->trace)
+        result = replay_trace(invocation->trace, invocation->server.settings);
     else if (!wrong_setting && invocation->status)
         result = check_status(&settings);
     else if (!wrong_setting)

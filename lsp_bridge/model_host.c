@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "probe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +15,11 @@
 #include <unistd.h>
 
 /* A request is cancelled between two steps: this many prompt tokens are the longest anyone waits. */
-#define CHUNK_TOKENS 64
+#define CHUNK_TOKENS 32
 
 void model_host_close(struct model_host *host)
 {
+    pg_host_close(host->pg);
     dsr1_engine_close(host->engine);
     dsr1_model_close(host->model);
     *host = (struct model_host){0};
@@ -46,7 +48,7 @@ static void append_rest(struct collector *collector, const dsr1_event *event)
     if (event->text_size == 0)
         return;
     if (draft->n_tokens == 0) {
-        collector->nomem |= !draft_append(draft, event->text, event->text_size, 0);
+        collector->nomem |= !draft_append(draft, event->text, event->text_size, -1, 0);
     } else {
         buffer_append(&draft->text, event->text, event->text_size);
         collector->nomem |= draft->text.failed;
@@ -60,7 +62,10 @@ static void on_event(const dsr1_event *event, void *user)
     if (event->type == DSR1_EVENT_TOKEN && !collector->stopping) {
         if (collector->generation->first_ms == 0)
             collector->generation->first_ms = 1e3 * (clock_seconds() - collector->started);
-        collector->nomem |= !draft_append(collector->draft, event->text, event->text_size, event->logprob);
+        /* A healed token without more text only says again what was typed: how likely that was does not matter. */
+        bool again = collector->draft->text.size == 0 && event->text_size == 0;
+        collector->nomem |= !draft_append(collector->draft, event->text, event->text_size, event->token,
+                                          again ? 0 : event->logprob);
         if (wants_stop(collector)) {
             collector->stopping = true;
             dsr1_engine_cancel(collector->host->engine, event->request);
@@ -86,6 +91,8 @@ dsr1_status model_host_generate(struct model_host *host, struct generation *gene
         .n_tokens = generation->n_tokens,
         .max_tokens = generation->max_tokens,
         .temperature = generation->temperature,
+        .heal = generation->heal,
+        .want_logprobs = true, /* a healed token has no other, and confidence needs them */
         .on_event = on_event,
         .user = &collector,
     };
@@ -124,18 +131,28 @@ static dsr1_status warm_up(struct model_host *host, dsr1_error *err)
     return status;
 }
 
-dsr1_status model_host_open(struct model_host *host, const char *path, int threads, int context, dsr1_error *err)
+dsr1_status model_host_open(struct model_host *host, const struct model_wish *wish, dsr1_error *err)
 {
     double started = clock_seconds();
     *host = (struct model_host){0};
-    dsr1_status status = dsr1_model_open(path, &host->model, err);
+    if (wish->pg) {
+        dsr1_status connected = pg_host_open(wish->pg, &host->pg, err);
+        host->load_ms = 1e3 * (clock_seconds() - started);
+        return connected;
+    }
+    dsr1_status status = dsr1_model_open(wish->path, &host->model, err);
     if (status < 0)
         return status;
     dsr1_model_get_info(host->model, &host->info);
-    dsr1_engine_options options = {.n_threads = threads, .context_size = context, .chunk_size = CHUNK_TOKENS};
+    dsr1_engine_options options = {.n_threads = wish->threads,
+                                   .context_size = wish->context,
+                                   .chunk_size = CHUNK_TOKENS,
+                                   .kv_cache_size = (size_t) wish->kv_mib << 20};
     status = dsr1_engine_open(host->model, &options, &host->engine, err);
     if (status == DSR1_OK)
         status = warm_up(host, err);
+    if (status == DSR1_OK)
+        status = probe_prompt(host, wish->prompt, err);
     if (status < 0)
         model_host_close(host);
     host->load_ms = 1e3 * (clock_seconds() - started);

@@ -7,20 +7,35 @@
 #define LSP_MODEL_HOST_H
 
 #include "dsr1.h"
+#include "pg_host.h"
 #include "polish.h"
 
+/* How a model is asked (layout.h). */
+enum prompt_mode { PROMPT_FIM, PROMPT_HOLE, PROMPT_PREFIX_ONLY, PROMPT_CHAT };
+
 struct model_host {
+    struct pg_host *pg;         /* a server that has the model; all else is zero then */
     dsr1_model *model;
     dsr1_engine *engine;
     dsr1_model_info info;
+    enum prompt_mode prompt;    /* the best that works with this model: see probe.h */
     double load_ms;
 };
 
+struct model_wish {
+    const struct pg_wish *pg;   /* not NULL: ask this server; the rest does not matter */
+    const char *path;
+    int threads, context;       /* 0: the default */
+    int kv_mib;                 /* of the KV cache, at most; 0: the default */
+    int prompt;                 /* enum settings_prompt: a mode, or 0 for the best that works */
+};
+
 /*
- * Maps the model, opens an engine (0 means the default) and evaluates one
- * token, which brings the weights into memory. *host is {0} after a failure.
+ * Connects to the server, or maps the model, opens an engine and finds out how to ask it, which brings the
+ * weights into memory. *host is {0} after a failure, except that of a server,
+ * which is tried again when it is needed.
  */
-dsr1_status model_host_open(struct model_host *host, const char *path, int threads, int context, dsr1_error *err);
+dsr1_status model_host_open(struct model_host *host, const struct model_wish *wish, dsr1_error *err);
 void model_host_close(struct model_host *host);
 
 /* The model for those who name none: DSR1_MODEL, or the first that is there of the places in docs/lsp.md. */
@@ -31,6 +46,7 @@ struct generation {
     size_t n_tokens;
     int max_tokens;
     float temperature;
+    bool heal;              /* the last token is chosen anew, and the text begins behind its bytes */
     /* Asked between steps and after each token: true ends the generation. */
     bool (*stop)(void *user, const struct draft *draft);
     void *user;

@@ -120,19 +120,32 @@ dsr1_status outbox_open(int fd, void (*on_broken)(void *user), void *user, struc
     return DSR1_OK;
 }
 
+/* False: the writer is in write() to a client that does not read. The lock is held. */
+static bool wait_written(struct outbox *outbox, double seconds)
+{
+    double end = clock_seconds() + seconds;
+    struct timespec until = {.tv_sec = (time_t) end, .tv_nsec = (long) ((end - (double) (time_t) end) * 1e9)};
+    int late = 0;
+    while ((outbox->waiting.size > 0 || outbox->writing) && !outbox->broken && late == 0)
+        late = pthread_cond_timedwait(&outbox->written, &outbox->lock, &until);
+    return !outbox->writing;
+}
+
+void outbox_flush(struct outbox *outbox, double seconds)
+{
+    pthread_mutex_lock(&outbox->lock);
+    wait_written(outbox, seconds);
+    pthread_mutex_unlock(&outbox->lock);
+}
+
 void outbox_close(struct outbox *outbox, double seconds)
 {
     if (!outbox)
         return;
-    double end = clock_seconds() + seconds;
-    struct timespec until = {.tv_sec = (time_t) end, .tv_nsec = (long) ((end - (double) (time_t) end) * 1e9)};
     pthread_mutex_lock(&outbox->lock);
     outbox->closing = true;
     pthread_cond_signal(&outbox->posted);
-    int late = 0;
-    while ((outbox->waiting.size > 0 || outbox->writing) && !outbox->broken && late == 0)
-        late = pthread_cond_timedwait(&outbox->written, &outbox->lock, &until);
-    bool stuck = outbox->writing;
+    bool stuck = !wait_written(outbox, seconds);
     pthread_mutex_unlock(&outbox->lock);
     if (stuck) { /* in write() to a client that does not read: the process is about to end, which frees all */
         pthread_detach(outbox->thread);

@@ -21,6 +21,9 @@ dsr1_status outbox_open(int fd, void (*on_broken)(void *user), void *user, struc
 /* Waits at most `seconds` for what was posted to be written, and ends the writer. Accepts NULL. */
 void outbox_close(struct outbox *outbox, double seconds);
 
+/* Only waits: for the end of a process whose other threads may still post. */
+void outbox_flush(struct outbox *outbox, double seconds);
+
 /* Each takes over the reference to its JSON; NULL there means that memory was short, and null is sent. */
 void outbox_result(struct outbox *outbox, const char *id, json_t *result);
 void outbox_error(struct outbox *outbox, const char *id, int code, const char *message);

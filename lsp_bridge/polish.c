@@ -11,6 +11,7 @@
 
 #include "base/memory.h"
 #include "codepoint.h"
+#include "secret.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -19,7 +20,7 @@
 
 #define TAB_COLUMNS 4
 
-bool draft_append(struct draft *draft, const char *text, size_t size, float logprob)
+bool draft_append(struct draft *draft, const char *text, size_t size, int32_t id, float logprob)
 {
     if (draft->n_tokens == draft->capacity) {
         size_t capacity = draft->capacity * 2 + 64;
@@ -32,7 +33,7 @@ bool draft_append(struct draft *draft, const char *text, size_t size, float logp
     buffer_append(&draft->text, text, size);
     if (draft->text.failed)
         return false;
-    draft->tokens[draft->n_tokens++] = (struct draft_token){draft->text.size, logprob};
+    draft->tokens[draft->n_tokens++] = (struct draft_token){draft->text.size, id, logprob};
     return true;
 }
 
@@ -120,14 +121,15 @@ static void step_stop_strings(struct polish *polish, const struct draft *draft)
     }
 }
 
-/* Ends before the first byte that is no UTF-8 and before a zero: JSON has no place for them. */
+/* Ends before the first byte that is no UTF-8 and before control characters: no program text has them. */
 static void step_utf8(struct polish *polish, const struct draft *draft)
 {
     size_t i = 0;
     while (i < polish->text.size) {
         uint32_t codepoint;
         size_t n = codepoint_next(polish->text.data + i, polish->text.size - i, &codepoint);
-        if (codepoint == CODEPOINT_BAD || codepoint == 0)
+        bool control = codepoint < ' ' && codepoint != '\n' && codepoint != '\t';
+        if (codepoint == CODEPOINT_BAD || control || codepoint == 0x7f)
             break;
         i += n;
     }
@@ -226,7 +228,7 @@ static void step_mode(struct polish *polish)
 {
     const char *s = polish->text.data;
     size_t size = polish->text.size;
-    cut(polish, polish->line_only ? line_size(s, size) : block_end(polish->around, s, size));
+    cut(polish, polish->line_only ? line_size(s, size) : polish->any_indent ? size : block_end(polish->around, s, size));
 }
 
 bool polish_complete(const struct surroundings *around, bool line_only, const char *text, size_t size)
@@ -287,7 +289,7 @@ static bool only_closing(const char *s, size_t size)
 static void step_brackets(struct polish *polish)
 {
     const struct surroundings *around = polish->around;
-    if (!around->top)
+    if (!around->top || polish->any_brackets)
         return; /* what is open above the window is not known */
     struct brackets before = {0}, after = {0}, own = {0};
     size_t at = 0, skip = only_closing(around->suffix.data, around->rest) ? around->rest : 0;
@@ -539,6 +541,11 @@ static void step_trailing_space(struct polish *polish)
         cut(polish, without_trailing_space(polish->text.data, polish->text.size));
 }
 
+static void step_secrets(struct polish *polish)
+{
+    cut(polish, secret_find(polish->text.data, polish->text.size));
+}
+
 /* A suggestion of one character costs more attention than it saves. */
 static void step_minimum(struct polish *polish)
 {
@@ -555,7 +562,7 @@ static void step_minimum(struct polish *polish)
 
 const char *const polish_names[POLISH_STEPS] = {
     "stopStrings", "utf8",       "confidence",  "mode",          "brackets", "overlap",
-    "following",   "repetition", "indentation", "trailingSpace", "minimum",
+    "following",   "repetition", "indentation", "secrets", "trailingSpace", "minimum",
 };
 
 atomic_ullong polish_counts[POLISH_STEPS];
@@ -565,8 +572,8 @@ static void (*const draft_steps[])(struct polish *polish, const struct draft *dr
 #define N_DRAFT_STEPS (sizeof draft_steps / sizeof *draft_steps)
 
 static void (*const place_steps[])(struct polish *polish) = {
-    step_mode, step_brackets, step_overlap, step_following, step_repetition, step_indentation, step_trailing_space,
-    step_minimum};
+    step_mode, step_brackets, step_overlap, step_following, step_repetition, step_indentation, step_secrets,
+    step_trailing_space, step_minimum};
 _Static_assert(N_DRAFT_STEPS + sizeof place_steps / sizeof *place_steps == POLISH_STEPS, "each step has a name");
 
 static void count(struct polish *polish, size_t step, size_t before, size_t replaced)

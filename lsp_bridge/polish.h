@@ -17,6 +17,7 @@
 
 struct draft_token {
     size_t end;             /* bytes of text after it */
+    int32_t id;             /* -1: not a token of the model in use */
     float logprob;
 };
 
@@ -29,13 +30,14 @@ struct draft {
 };
 
 /* False when memory is short. */
-bool draft_append(struct draft *draft, const char *text, size_t size, float logprob);
+bool draft_append(struct draft *draft, const char *text, size_t size, int32_t id, float logprob);
 void draft_free(struct draft *draft);
 
 struct polish {
     const struct surroundings *around;
     bool line_only;         /* one line, or a block? */
     bool keep_first_line;   /* asked for by hand: low confidence does not drop the first line */
+    bool any_indent, any_brackets;  /* leave out the steps that keep to the block and to open brackets */
     double min_token_prob, min_line_prob;
     bool finished;          /* copied from the draft */
     /* results */
@@ -44,7 +46,7 @@ struct polish {
     unsigned hits;          /* bit i: step i changed something */
 };
 
-enum polish_limits { POLISH_STEPS = 11 };
+enum polish_limits { POLISH_STEPS = 12 };
 
 /* Names of the steps, in order, and how often each changed a text in this process. */
 extern const char *const polish_names[POLISH_STEPS];

@@ -50,15 +50,27 @@ static void read_capabilities(struct server *server, json_t *capabilities)
     server->can_register_settings =
         json_is_true(rpc_path(capabilities, "workspace.didChangeConfiguration.dynamicRegistration"));
     server->can_progress = json_is_true(rpc_path(capabilities, "window.workDoneProgress"));
+    server->can_version = json_is_true(rpc_path(capabilities, "workspace.workspaceEdit.documentChanges"));
+    json_t *operations = rpc_path(capabilities, "workspace.workspaceEdit.resourceOperations"), *one;
+    json_t *resolved = rpc_path(capabilities, "textDocument.codeAction.resolveSupport.properties");
+    size_t i;
+    json_array_foreach(operations, i, one)
+        server->can_create |= json_is_string(one) && strcmp(json_string_value(one), "create") == 0;
+    server->can_create &= server->can_version;
+    json_array_foreach(resolved, i, one)
+        server->can_resolve |= json_is_string(one) && strcmp(json_string_value(one), "edit") == 0;
+    server->can_resolve &= json_is_true(rpc_path(capabilities, "textDocument.codeAction.dataSupport"));
     server->has_inline = json_is_object(rpc_path(capabilities, "textDocument.inlineCompletion"));
 }
 
 static json_t *own_capabilities(const struct server *server)
 {
-    json_t *json = json_pack("{s: s, s: {s: b, s: i, s: b}, s: {}, s: {s: o}, s: {s: {s: b, s: b}}}",
+    json_t *json = json_pack("{s: s, s: {s: b, s: i, s: {s: b}}, s: {}, s: {s: [s, s, s], s: b}, s: {s: o}, s: {s: {s: b, s: b}}}",
                              "positionEncoding", position_encoding_name(server->encoding),
-                             "textDocumentSync", "openClose", 1, "change", 2, "save", 0,
+                             "textDocumentSync", "openClose", 1, "change", 2, "save", "includeText", 0,
                              "inlineCompletionProvider",
+                             "codeActionProvider", "codeActionKinds", "quickfix", "refactor", "refactor.rewrite",
+                             "resolveProvider", 1,
                              "executeCommandProvider", "commands", server_commands(),
                              "workspace", "workspaceFolders", "supported", 1, "changeNotifications", 0);
     bool offer = server->settings.completion_mode == COMPLETION_ALWAYS ||
@@ -136,23 +148,30 @@ static void count_partial(struct server *server, const struct rpc_message *messa
 
 void server_ask(struct server *server, enum question question, const char *method, json_t *params)
 {
+    char id[sizeof server->questions[0].id];
+    pthread_mutex_lock(&server->lock);
     /* A client may never answer; the oldest question gives way. */
     unsigned n = server->n_questions++;
-    char *id = server->questions[n % QUESTIONS].id;
-    snprintf(id, sizeof server->questions[0].id, "\"dsr1-%u\"", n);
+    snprintf(id, sizeof id, "\"dsr1-%u\"", n);
+    memcpy(server->questions[n % QUESTIONS].id, id, sizeof id);
     server->questions[n % QUESTIONS].question = question;
+    pthread_mutex_unlock(&server->lock);
     outbox_request(server->outbox, id, method, params);
 }
 
 static void on_response(struct server *server, const struct rpc_message *message)
 {
     enum question question = QUESTION_NONE;
+    pthread_mutex_lock(&server->lock);
     for (int i = 0; i < QUESTIONS; i++) {
         if (server->questions[i].question != QUESTION_NONE && strcmp(server->questions[i].id, message->id) == 0) {
             question = server->questions[i].question;
             server->questions[i].question = QUESTION_NONE;
         }
     }
+    if (question == QUESTION_ACTION && message->result)
+        server->action_allowed = server->n_actions;
+    pthread_mutex_unlock(&server->lock);
     if (question == QUESTION_SETTINGS)
         server_settings_pulled(server, message->result);
     else if (question == QUESTION_PROGRESS)
@@ -171,6 +190,8 @@ static const struct method {
     {"shutdown", RPC_REQUEST, shut_down},
     {"textDocument/inlineCompletion", RPC_REQUEST, server_inline_completion},
     {"textDocument/completion", RPC_REQUEST, server_completion},
+    {"textDocument/codeAction", RPC_REQUEST, server_code_action},
+    {"codeAction/resolve", RPC_REQUEST, server_resolve_action},
     {"workspace/executeCommand", RPC_REQUEST, server_execute_command},
     {"dsr1/document", RPC_REQUEST, server_document},
     {"initialized", RPC_NOTIFICATION, initialized},
@@ -178,7 +199,7 @@ static const struct method {
     {"$/setTrace", RPC_NOTIFICATION, ignore},
     {"textDocument/didOpen", RPC_NOTIFICATION, server_did_open},
     {"textDocument/didChange", RPC_NOTIFICATION, server_did_change},
-    {"textDocument/didSave", RPC_NOTIFICATION, ignore},
+    {"textDocument/didSave", RPC_NOTIFICATION, server_did_save},
     {"textDocument/didClose", RPC_NOTIFICATION, server_did_close},
     {"textDocument/didShowCompletion", RPC_NOTIFICATION, count_shown},
     {"textDocument/didPartiallyAcceptCompletion", RPC_NOTIFICATION, count_partial},
@@ -223,10 +244,30 @@ static void on_notification(struct server *server, const struct rpc_message *mes
         method->run(server, message);
 }
 
+/* One line a message, with the milliseconds since the server's first one. */
+static void record(const struct server *server, json_t *message)
+{
+    static double first; /* of this thread alone */
+    first = first == 0 ? server->message_at : first;
+    json_t *line = json_pack("{s: f, s: O}", "at", 1e3 * (server->message_at - first), "message", message);
+    char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    size_t size = text ? strlen(text) : 0;
+    if (text) {
+        text[size] = '\n'; /* its zero byte's place */
+        if (write(server->options->record, text, size + 1) < 0)
+            log_line(LOG_WARN, "cannot write the trace");
+    }
+    free(text);
+    json_decref(line);
+}
+
 static void on_body(struct server *server, const char *body, size_t size)
 {
     struct rpc_message message;
+    server->message_at = clock_seconds();
     rpc_parse(&message, body, size);
+    if (server->options->record > 0 && message.kind != RPC_BAD)
+        record(server, message.root);
     switch (message.kind) {
     case RPC_REQUEST: on_request(server, &message); break;
     case RPC_NOTIFICATION: on_notification(server, &message); break;
@@ -330,14 +371,15 @@ static void loop(struct server *server)
 
 static dsr1_status open_parts(struct server *server, dsr1_error *err)
 {
-    struct worker_hooks hooks = {server_answer, server_model_loaded, server_job_done, server};
+    struct worker_hooks hooks = {server_answer, server_model_loaded, server_job_done, server_action_progress, server};
     settings_defaults(&server->settings);
     settings_apply(&server->settings, server->options->settings, NULL, NULL);
     say_to(server->settings.log_file, server->settings.log_level);
     pthread_mutex_init(&server->lock, NULL);
     server->recall = recall_open((size_t) server->settings.cache_results);
     server->wake_fd = eventfd(0, EFD_CLOEXEC);
-    if (!server->recall || server->wake_fd < 0)
+    server->accept = accept_open(&server->tally);
+    if (!server->recall || !server->accept || server->wake_fd < 0)
         return DSR1_ERR_NOMEM;
     dsr1_status status = outbox_open(server->options->out, on_broken, server, &server->outbox, err);
     return status < 0 ? status : worker_open(&hooks, server->recall, &server->worker, err);
@@ -351,6 +393,8 @@ static void close_parts(struct server *server)
     json_decref(server->configured);
     json_decref(server->complained);
     recall_close(server->recall);
+    accept_close(server->accept);
+    ring_free(&server->ring);
     free(server->last_report);
     if (server->stats_fd >= 0)
         close(server->stats_fd);
@@ -374,9 +418,12 @@ int server_run(const struct server_options *options)
     loop(&server);
     /* Nobody waits longer than a second for the end, whatever the model is doing or the client is not reading. */
     bool stopped = worker_close(server.worker, 0.5);
-    outbox_close(server.outbox, 0.3);
-    if (!stopped)
+    stopped &= schema_close(server.schema);
+    if (!stopped) {
+        outbox_flush(server.outbox, 0.3);
         _exit(server.status);
+    }
+    outbox_close(server.outbox, 0.3);
     close_parts(&server);
     return server.status;
 }

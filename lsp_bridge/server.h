@@ -11,6 +11,7 @@
 struct server_options {
     int in, out;            /* file descriptors */
     json_t *settings;       /* what the command line chose; wins over all that the client says. May be NULL */
+    int record;             /* a file descriptor for a trace of what the client says, or 0 */
     int parent;             /* process to end with; 0: the one that `initialize` names */
 };
 

@@ -5,6 +5,8 @@
  */
 #include "server_state.h"
 
+#include "action.h"
+
 #include <string.h>
 
 json_t *server_status_json(struct server *server)
@@ -20,12 +22,16 @@ json_t *server_status_json(struct server *server)
     if (worker_state(server->worker) == WORKER_FAILED)
         json_object_set_new(json, "failure", json_string(server->last_failure));
     pthread_mutex_unlock(&server->lock);
-    if (worker_model(server->worker, &model))
+    bool known = worker_model(server->worker, &model);
+    json_object_set_new(json, "backend", json_string(server->settings.backend == BACKEND_PG ? "pg" : "core"));
+    if (known && model.remote)
+        json_object_set_new(json, "server", json_string(model.path));
+    else if (known)
         json_object_set_new(
             json, "model",
             json_pack("{s: s, s: s, s: s, s: s, s: I, s: s, s: i, s: i, s: f}", "path", model.path, "name", model.name,
                       "architecture", model.architecture, "type", model.file_type, "parameters",
-                      (json_int_t) model.parameters, "prompt", model.has_fim ? "fim" : "prefixOnly", "threads",
+                      (json_int_t) model.parameters, "prompt", job_prompt_name(model.prompt), "threads",
                       model.engine.n_threads, "context", model.engine.context_size, "loadMs", model.load_ms));
     return json;
 }
@@ -59,7 +65,7 @@ static json_t *toggle(struct server *server, json_t *arguments)
 
 static json_t *accepted(struct server *server, json_t *arguments)
 {
-    tally_add(&server->tally, TALLY_ACCEPTED, 1);
+    accept_reported(server->accept);
     return json_null();
 }
 
@@ -72,9 +78,15 @@ static json_t *clear_cache(struct server *server, json_t *arguments)
 static json_t *explain_last(struct server *server, json_t *arguments)
 {
     pthread_mutex_lock(&server->lock);
-    json_t *json = server->last_report ? json_loads(server->last_report, 0, NULL) : json_null();
+    json_t *json = server->last_report ? json_loads(server->last_report, JSON_ALLOW_NUL, NULL) : json_null();
     pthread_mutex_unlock(&server->lock);
     return json;
+}
+
+static json_t *refresh_schema(struct server *server, json_t *arguments)
+{
+    schema_refresh(server->schema);
+    return json_pack("{s: b}", "database", server->schema != NULL);
 }
 
 static const struct {
@@ -82,7 +94,7 @@ static const struct {
     json_t *(*run)(struct server *server, json_t *arguments);
 } commands[] = {
     {"dsr1.accepted", accepted}, {"dsr1.clearCache", clear_cache}, {"dsr1.explainLast", explain_last},
-    {"dsr1.stats", stats},       {"dsr1.status", status},          {"dsr1.toggle", toggle},
+    {"dsr1.refreshSchema", refresh_schema}, {"dsr1.stats", stats}, {"dsr1.status", status}, {"dsr1.toggle", toggle},
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
@@ -91,12 +103,16 @@ json_t *server_commands(void)
     json_t *names = json_array();
     for (size_t i = 0; i < N_COMMANDS; i++)
         json_array_append_new(names, json_string(commands[i].name));
+    for (int i = 0; i < ACTION_KINDS; i++)
+        json_array_append_new(names, json_string(action_about[i].name));
     return names;
 }
 
 void server_execute_command(struct server *server, const struct rpc_message *message)
 {
     const char *name = rpc_string(message->params, "command");
+    if (name && server_action_command(server, message, name))
+        return;
     for (size_t i = 0; name && i < N_COMMANDS; i++) {
         if (strcmp(commands[i].name, name) == 0) {
             outbox_result(server->outbox, message->id,

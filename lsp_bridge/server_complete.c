@@ -6,9 +6,11 @@
 #include "server_state.h"
 
 #include "ask.h"
+#include "base/clock.h"
 #include "report.h"
 #include "suggestion.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,17 +21,40 @@
 /* Answers (worker's thread or reader's)                               */
 /* ------------------------------------------------------------------ */
 
-void server_answer(void *user, const struct job *job)
+/* A reason that holds for a while is said once. */
+static void say_failure(struct server *server, const char *reason)
 {
-    struct server *server = user;
-    tally_add(&server->tally, job->dropped ? TALLY_SUPERSEDED : job->text.size > 0 ? TALLY_SHOWN : TALLY_NOTHING, 1);
-    outbox_result(server->outbox, job->id, suggestion_result(job));
+    pthread_mutex_lock(&server->lock);
+    bool again = strcmp(server->last_failure, reason) == 0;
+    snprintf(server->last_failure, sizeof server->last_failure, "%s", reason);
+    pthread_mutex_unlock(&server->lock);
+    if (!again)
+        say_log(server, SAY_WARNING, "no suggestion: %s", reason);
 }
 
-void server_job_done(void *user, const struct job *job)
+/* One line of figures, none of the user's text. One write; a full disk loses lines, not the server. The lock is held. */
+static void write_stats(struct server *server, json_t *json)
 {
-    struct server *server = user;
+    if (server->stats_fd < 0)
+        return;
+    json_object_del(json, "modelText");
+    json_object_del(json, "shown");
+    char *line = json_dumps(json, JSON_COMPACT);
+    size_t size = line ? strlen(line) : 0;
+    if (line) {
+        line[size] = '\n'; /* its zero byte's place */
+        if (write(server->stats_fd, line, size + 1) < 0)
+            size = 0;
+    }
+    free(line);
+}
+
+static void record(struct server *server, struct job *job)
+{
     const struct job_report *report = &job->report;
+    if (job->recorded)
+        return;
+    job->recorded = true;
     tally_add(&server->tally, TALLY_PROMPT_TOKENS, (unsigned long long) report->prompt_tokens);
     tally_add(&server->tally, TALLY_CACHED_TOKENS, (unsigned long long) report->cached_tokens);
     tally_add(&server->tally, TALLY_COMPLETION_TOKENS, (unsigned long long) report->completion_tokens);
@@ -39,24 +64,43 @@ void server_job_done(void *user, const struct job *job)
         tally_add(&server->tally, TALLY_RESUMED, 1);
     if (*report->error) {
         tally_add(&server->tally, TALLY_FAILED, 1);
-        say_log(server, SAY_WARNING, "no suggestion: %s", report->error);
+        say_failure(server, report->error);
     }
     json_t *json = report_json(job);
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    json_decref(json);
-    if (!text)
-        return;
-    pthread_mutex_lock(&server->lock);
-    free(server->last_report);
-    server->last_report = text;
-    if (server->stats_fd >= 0) {
-        size_t size = strlen(text);
-        text[size] = '\n'; /* one write per line; a full disk loses lines, not the server */
-        if (write(server->stats_fd, text, size + 1) < 0)
-            size = strlen(text);
-        text[size] = 0;
+    if (text) {
+        pthread_mutex_lock(&server->lock);
+        free(server->last_report);
+        server->last_report = text;
+        write_stats(server, json);
+        pthread_mutex_unlock(&server->lock);
     }
-    pthread_mutex_unlock(&server->lock);
+    json_decref(json);
+}
+
+void server_answer(void *user, struct job *job)
+{
+    struct server *server = user;
+    if (job->kind == JOB_ACTION) {
+        server_action_answer(server, job);
+        return;
+    }
+    if (!job->report.dropped)
+        accept_show(server->accept, job->uri, job->cursor, job->text.data, job->text.size, job->replaced);
+    /* Before the answer: whoever has it may ask about it. One that came early is recorded when its job ends. */
+    if (job->report.over)
+        record(server, job);
+    tally_add(&server->tally, job->report.dropped ? TALLY_SUPERSEDED : job->text.size > 0 ? TALLY_SHOWN : TALLY_NOTHING, 1);
+    outbox_result(server->outbox, job->id, suggestion_result(job));
+}
+
+void server_job_done(void *user, struct job *job)
+{
+    struct server *server = user;
+    if (job->kind >= JOB_SPECULATION)
+        tally_add(&server->tally, job->kind == JOB_SPECULATION ? TALLY_SPECULATED : TALLY_WARMED, 1);
+    else
+        record(server, job);
 }
 
 /* ------------------------------------------------------------------ */
@@ -91,7 +135,7 @@ static const char *refusal(struct server *server, struct document *document, siz
         return "not open";
     if (document->off)
         return "too large";
-    if (server->switched_off || !settings_allow(settings, document->language, document->uri))
+    if (!server_may_read(server, document))
         return "not wanted";
     if (kind == JOB_AUTOMATIC && settings->trigger == TRIGGER_MANUAL)
         return "manual";
@@ -140,6 +184,7 @@ static void suggest(struct server *server, const struct rpc_message *message, en
         nothing(server, message, kind, TALLY_NOT_READY);
         return;
     }
+    char *schema = schema_text(server->schema);
     struct ask ask = {
         .settings = &server->settings,
         .encoding = server->encoding,
@@ -147,9 +192,16 @@ static void suggest(struct server *server, const struct rpc_message *message, en
         .id = message->id,
         .cursor = cursor,
         .choice = read_choice(server, document, json_object_get(message->params, "context"), at_line, cursor),
+        .ring = &server->ring,
+        .schema = schema,
     };
+    server_focus(server, document, cursor);
     struct job *job = ask_job(&ask, document);
-    if (!job || !ask_is_welcome(&server->settings, job)) {
+    free(schema);
+    if (job)
+        job->report.bridge_ms = 1e3 * (clock_seconds() - server->message_at) + server->apply_ms;
+    server->apply_ms = 0;
+    if (!job || !ask_is_welcome(&server->settings, document, job)) {
         nothing(server, message, kind, job ? TALLY_NOT_WANTED : TALLY_FAILED);
         job_free(job);
         return;
@@ -158,10 +210,26 @@ static void suggest(struct server *server, const struct rpc_message *message, en
         worker_supersede(server->worker, kind);
         server_answer(server, job);
         server_job_done(server, job);
+        if (job->speculate)
+            worker_speculate(server->worker, job);
         job_free(job);
         return;
     }
     worker_submit(server->worker, job);
+}
+
+void server_warm_up(struct server *server, struct document *document)
+{
+    if (!server_may_read(server, document) || worker_state(server->worker) != WORKER_READY)
+        return;
+    size_t most = 3 * (size_t) server->settings.prefix_tokens, size = document->text.size;
+    size_t line = gap_text_line_at(&document->text, size < most ? size : most);
+    struct ask ask = {.settings = &server->settings, .kind = JOB_INVOKED, .id = "", .ring = &server->ring,
+                      .cursor = gap_text_line_start(&document->text, line)};
+    ask.choice = (struct ask_choice){ask.cursor, ask.cursor, NULL};
+    struct job *job = ask_warm_up(&ask, document);
+    if (job)
+        worker_submit(server->worker, job);
 }
 
 void server_inline_completion(struct server *server, const struct rpc_message *message)

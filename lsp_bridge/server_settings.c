@@ -66,19 +66,61 @@ void server_settings_start(struct server *server, json_t *initialization_options
     rebuild(server);
 }
 
+/* A cause is shown once, whichever part meets it first. */
+static void show_once(struct server *server, enum say_type type, const char *message)
+{
+    pthread_mutex_lock(&server->lock);
+    bool again = strcmp(server->last_failure, message) == 0;
+    snprintf(server->last_failure, sizeof server->last_failure, "%s", message);
+    pthread_mutex_unlock(&server->lock);
+    if (!again)
+        say_show(server, type, message);
+}
+
+static void schema_failed(void *user, const char *message)
+{
+    show_once(user, SAY_WARNING, message);
+}
+
+/* Follows the database that the settings name, for whichever backend. */
+static void follow_schema(struct server *server)
+{
+    const struct settings *settings = &server->settings;
+    char wish[sizeof server->schema_wish];
+    snprintf(wish, sizeof wish, "%d %d %s", settings->pg_schema, settings->pg_schema_ttl_s, settings->pg_conninfo);
+    if (strcmp(wish, server->schema_wish) == 0)
+        return;
+    memcpy(server->schema_wish, wish, sizeof wish);
+    schema_close(server->schema);
+    struct pg_wish pg = {settings->pg_conninfo, settings->pg_connect_ms, settings->pg_statement_ms};
+    bool wanted = *settings->pg_conninfo && settings->pg_schema != SCHEMA_OFF;
+    server->schema = wanted ? schema_open(&pg, settings->pg_schema == SCHEMA_COLUMNS, settings->pg_schema_ttl_s,
+                                          schema_failed, server)
+                            : NULL;
+}
+
 /* Loads the model that is wished for, unless it is the one that is there. */
 void server_load(struct server *server)
 {
     const struct settings *settings = &server->settings;
     server->load_at = 0;
-    if (server->load_asked && strcmp(settings->model, server->loaded_path) == 0 &&
-        settings->threads == server->loaded_threads && settings->context == server->loaded_context)
+    follow_schema(server);
+    static struct worker_wish wish; /* too large for a stack; one thread loads */
+    memset(&wish, 0, sizeof wish);
+    wish.threads = settings->threads;
+    wish.context = settings->context;
+    wish.kv_mib = settings->kv_mib;
+    wish.prompt = settings->prompt;
+    wish.connect_ms = settings->pg_connect_ms;
+    wish.statement_ms = settings->pg_statement_ms;
+    snprintf(wish.path, sizeof wish.path, "%s", settings->model);
+    if (settings->backend == BACKEND_PG) /* an empty one means what libpq's environment says */
+        snprintf(wish.conninfo, sizeof wish.conninfo, "%s", *settings->pg_conninfo ? settings->pg_conninfo : " ");
+    if (server->load_asked && memcmp(&wish, &server->loaded, sizeof wish) == 0)
         return;
     server->load_asked = true;
-    snprintf(server->loaded_path, sizeof server->loaded_path, "%s", settings->model);
-    server->loaded_threads = settings->threads;
-    server->loaded_context = settings->context;
-    worker_load(server->worker, settings->model, settings->threads, settings->context);
+    server->loaded = wish;
+    worker_load(server->worker, &wish);
     say_progress_start(server);
 }
 
@@ -90,12 +132,7 @@ void server_model_loaded(void *user, enum worker_state state, const char *messag
         say_log(server, SAY_INFO, "%s", message);
         return;
     }
-    pthread_mutex_lock(&server->lock);
-    bool again = strcmp(server->last_failure, message) == 0;
-    snprintf(server->last_failure, sizeof server->last_failure, "%s", message);
-    pthread_mutex_unlock(&server->lock);
-    if (!again)
-        say_show(server, SAY_ERROR, message);
+    show_once(server, SAY_ERROR, message);
 }
 
 void server_settings_pull(struct server *server)

@@ -11,11 +11,14 @@
 #ifndef LSP_SERVER_STATE_H
 #define LSP_SERVER_STATE_H
 
+#include "accept.h"
 #include "document.h"
 #include "job.h"
 #include "outbox.h"
 #include "recall.h"
+#include "ring.h"
 #include "rpc.h"
+#include "schema.h"
 #include "settings.h"
 #include "server.h"
 #include "tally.h"
@@ -26,7 +29,7 @@
 enum server_phase { PHASE_NEW, PHASE_RUNNING, PHASE_SHUT_DOWN };
 
 /* What we asked the client. */
-enum question { QUESTION_NONE, QUESTION_SETTINGS, QUESTION_PROGRESS, QUESTION_REGISTER };
+enum question { QUESTION_NONE, QUESTION_SETTINGS, QUESTION_PROGRESS, QUESTION_REGISTER, QUESTION_ACTION, QUESTION_EDIT };
 enum { QUESTIONS = 16 };
 
 struct server {
@@ -35,6 +38,10 @@ struct server {
     struct worker *worker;
     struct recall *recall;
     struct documents documents;
+    struct document *focus;         /* the one that was asked about or changed last, or NULL */
+    struct ring ring;
+    struct accept *accept;          /* any thread */
+    struct schema *schema;          /* NULL: there is no database */
     struct tally tally;             /* any thread */
 
     enum server_phase phase;
@@ -42,6 +49,10 @@ struct server {
     int status;
     enum position_encoding encoding;
     bool can_configure, can_register_settings, can_progress, has_inline;    /* the client */
+    bool can_resolve, can_create, can_version;
+    double message_at;              /* clock_seconds() when the message in work was there */
+    double apply_ms;                /* what the last change cost, until a request is told about it */
+    unsigned n_actions;
 
     struct settings settings;
     json_t *initial, *configured;   /* initializationOptions.dsr1 and what the client's configuration said; owned */
@@ -49,16 +60,16 @@ struct server {
     bool switched_off;              /* by dsr1.toggle */
     bool load_asked;
     double load_at;                 /* clock_seconds() when the model loads even without the client's configuration; 0: no */
-    char loaded_path[4096];
-    int loaded_threads, loaded_context;
+    struct worker_wish loaded;
+    char schema_wish[2100];         /* what the schema reader was opened for */
 
+    pthread_mutex_t lock;           /* guards all below: reader and worker */
     struct {
         char id[32];
         enum question question;
     } questions[QUESTIONS];
     unsigned n_questions;
-
-    pthread_mutex_t lock;           /* guards all below: reader and worker */
+    unsigned action_allowed;        /* the last action whose progress the client wants to see */
     enum { PROGRESS_NONE, PROGRESS_ASKED, PROGRESS_BEGUN } progress;
     bool progress_over;
     unsigned progress_token;
@@ -81,21 +92,32 @@ void say_progress_start(struct server *server);
 void say_progress_created(struct server *server, bool allowed);
 void say_progress_end(struct server *server);               /* any thread */
 
-/* server.c */
+/* server.c; any thread */
 void server_ask(struct server *server, enum question question, const char *method, json_t *params);
 
 /* server_text.c */
 void server_did_open(struct server *server, const struct rpc_message *message);
 void server_did_change(struct server *server, const struct rpc_message *message);
+void server_did_save(struct server *server, const struct rpc_message *message);
 void server_did_close(struct server *server, const struct rpc_message *message);
+bool server_may_read(const struct server *server, const struct document *document);
+void server_focus(struct server *server, struct document *document, size_t place);
 void server_document(struct server *server, const struct rpc_message *message);
 
 /* server_complete.c */
 void server_inline_completion(struct server *server, const struct rpc_message *message);
 void server_completion(struct server *server, const struct rpc_message *message);
 void server_cancel(struct server *server, const struct rpc_message *message);
-void server_answer(void *server, const struct job *job);    /* hooks of the worker */
-void server_job_done(void *server, const struct job *job);
+void server_answer(void *server, struct job *job);    /* hooks of the worker */
+void server_job_done(void *server, struct job *job);
+void server_warm_up(struct server *server, struct document *document);
+
+/* server_action.c */
+void server_code_action(struct server *server, const struct rpc_message *message);
+void server_resolve_action(struct server *server, const struct rpc_message *message);
+bool server_action_command(struct server *server, const struct rpc_message *message, const char *name);
+void server_action_answer(struct server *server, const struct job *job);        /* worker's thread */
+void server_action_progress(void *server, const struct job *job);               /* hook of the worker */
 
 /* server_settings.c */
 void server_settings_start(struct server *server, json_t *initialization_options);

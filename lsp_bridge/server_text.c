@@ -6,6 +6,7 @@
 #include "server_state.h"
 
 #include "base/clock.h"
+#include "ignore.h"
 
 #include <string.h>
 
@@ -29,6 +30,23 @@ static void out_of_memory(struct server *server, struct document *document)
     say_log(server, SAY_ERROR, "out of memory for %s: no suggestions there", document->uri);
 }
 
+bool server_may_read(const struct server *server, const struct document *document)
+{
+    return !document->off && !document->ignored && !server->switched_off &&
+           settings_allow(&server->settings, document->language, document->uri);
+}
+
+/* The user is at a place of a document now. What was looked at in the one before may help here. */
+void server_focus(struct server *server, struct document *document, size_t place)
+{
+    const struct settings *settings = &server->settings;
+    struct document *before = server->focus;
+    server->focus = document;
+    document->place = place;
+    if (before && before != document && server_may_read(server, before))
+        ring_take(&server->ring, before, (size_t) settings->ring_chunks, (size_t) settings->ring_chunk_lines);
+}
+
 void server_did_open(struct server *server, const struct rpc_message *message)
 {
     json_t *item = json_object_get(message->params, "textDocument"), *text = json_object_get(item, "text");
@@ -49,9 +67,12 @@ void server_did_open(struct server *server, const struct rpc_message *message)
         return;
     }
     document->version = rpc_integer(item, "version", 0);
+    document->ignored = ignore_file(server->settings.ignore_files, uri);
     size_t size = json_string_length(text);
     if (fits(server, document, size) && !document_set(document, json_string_value(text), size))
         out_of_memory(server, document);
+    ring_forget(&server->ring, uri); /* it may have become a file that must not be read */
+    server_warm_up(server, document);
 }
 
 static size_t offset_of(const struct server *server, const struct document *document, json_t *position)
@@ -59,6 +80,17 @@ static size_t offset_of(const struct server *server, const struct document *docu
     long long line = rpc_integer(position, "line", 0), character = rpc_integer(position, "character", 0);
     return document_offset(document, server->encoding, line < 0 ? 0 : (size_t) line,
                            line < 0 || character < 0 ? 0 : (size_t) character);
+}
+
+/* Clients that send the whole text: what differs is the change. */
+static bool set_text(struct server *server, struct document *document, const char *bytes, size_t size)
+{
+    size_t from, removed;
+    gap_text_differs(&document->text, bytes, size, &from, &removed);
+    size_t added = size + removed - document->text.size;
+    accept_change(server->accept, document, from, from + removed, bytes + from, added);
+    server_focus(server, document, from + added);
+    return document_set(document, bytes, size);
 }
 
 static void apply_change(struct server *server, struct document *document, json_t *change)
@@ -73,11 +105,13 @@ static void apply_change(struct server *server, struct document *document, json_
     bool good = true;
     if (!json_is_object(range)) {
         if (fits(server, document, size))
-            good = document_set(document, bytes, size);
+            good = set_text(server, document, bytes, size);
     } else if (!document->off) {
         size_t from = offset_of(server, document, json_object_get(range, "start"));
         size_t to = offset_of(server, document, json_object_get(range, "end"));
+        accept_change(server->accept, document, from < to ? from : to, from < to ? to : from, bytes, size);
         good = document_change(document, from, to, bytes, size);
+        server_focus(server, document, (from < to ? from : to) + size);
         if (good)
             fits(server, document, document->text.size);
     }
@@ -99,6 +133,16 @@ void server_did_change(struct server *server, const struct rpc_message *message)
         apply_change(server, document, change);
     document->version = rpc_integer(item, "version", document->version);
     document_touch(document, clock_seconds());
+    accept_look(server->accept, document, false);
+    server->apply_ms = 1e3 * (clock_seconds() - server->message_at);
+}
+
+void server_did_save(struct server *server, const struct rpc_message *message)
+{
+    const char *uri = rpc_string(json_object_get(message->params, "textDocument"), "uri");
+    struct document *document = uri ? documents_find(&server->documents, uri) : NULL;
+    if (document)
+        accept_look(server->accept, document, true);
 }
 
 void server_did_close(struct server *server, const struct rpc_message *message)
@@ -107,6 +151,14 @@ void server_did_close(struct server *server, const struct rpc_message *message)
     if (!uri)
         return;
     worker_forget(server->worker, uri);
+    struct document *document = documents_find(&server->documents, uri);
+    if (document && server->focus == document) {
+        if (server_may_read(server, document))
+            ring_take(&server->ring, document, (size_t) server->settings.ring_chunks,
+                      (size_t) server->settings.ring_chunk_lines);
+        server->focus = NULL;
+    }
+    accept_forget(server->accept, uri);
     documents_close(&server->documents, uri);
 }
 

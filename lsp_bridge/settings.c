@@ -25,9 +25,19 @@ static const struct key {
     {"core.model", TYPE_TEXT, AT(model), 0, sizeof((struct settings *) 0)->model, NULL},
     {"core.threads", TYPE_INT, AT(threads), 0, 1024, NULL},
     {"core.ctx", TYPE_INT, AT(context), 0, 1 << 20, NULL},
+    {"core.prompt", TYPE_WORD, AT(prompt), 0, 0, "auto|fim|hole|prefixOnly"},
+    {"backend", TYPE_WORD, AT(backend), 0, 0, "core|pg"},
+    {"pg.conninfo", TYPE_TEXT, AT(pg_conninfo), 0, sizeof((struct settings *) 0)->pg_conninfo, NULL},
+    {"pg.connectTimeoutMs", TYPE_INT, AT(pg_connect_ms), 1, 600000, NULL},
+    {"pg.statementTimeoutMs", TYPE_INT, AT(pg_statement_ms), 1, 600000, NULL},
+    {"pg.schemaContext", TYPE_WORD, AT(pg_schema), 0, 0, "off|names|columns"},
+    {"pg.schemaTtlS", TYPE_INT, AT(pg_schema_ttl_s), 1, 86400, NULL},
     {"enabled", TYPE_BOOL, AT(enabled), 0, 0, NULL},
     {"languages", TYPE_JSON, AT(languages), JSON_OBJECT, 0, NULL},
     {"ignoreGlobs", TYPE_JSON, AT(ignore_globs), JSON_ARRAY, 0, NULL},
+    {"ignoreFiles", TYPE_JSON, AT(ignore_files), JSON_ARRAY, 0, NULL},
+    {"inComments", TYPE_BOOL, AT(in_comments), 0, 0, NULL},
+    {"inStrings", TYPE_BOOL, AT(in_strings), 0, 0, NULL},
     {"trigger", TYPE_WORD, AT(trigger), 0, 0, "auto|manual"},
     {"debounceMs", TYPE_DEBOUNCE, AT(debounce_ms), 0, 60000, NULL},
     {"maxLineSuffix", TYPE_INT, AT(max_line_suffix), 0, 1 << 20, NULL},
@@ -36,6 +46,12 @@ static const struct key {
     {"prefixTokens", TYPE_INT, AT(prefix_tokens), 16, 1 << 17, NULL},
     {"suffixTokens", TYPE_INT, AT(suffix_tokens), 0, 1 << 17, NULL},
     {"reanchorLines", TYPE_INT, AT(reanchor_lines), 1, 10000, NULL},
+    {"ringChunks", TYPE_INT, AT(ring_chunks), 0, 64, NULL},
+    {"ringChunkLines", TYPE_INT, AT(ring_chunk_lines), 4, 500, NULL},
+    {"speculate", TYPE_BOOL, AT(speculate), 0, 0, NULL},
+    {"speculateMs", TYPE_INT, AT(speculate_ms), 0, 60000, NULL},
+    {"constrain.indent", TYPE_BOOL, AT(constrain_indent), 0, 0, NULL},
+    {"constrain.brackets", TYPE_BOOL, AT(constrain_brackets), 0, 0, NULL},
     {"maxTokens", TYPE_INT, AT(max_tokens), 1, 4096, NULL},
     {"mode", TYPE_WORD, AT(mode), 0, 0, "auto|line|block"},
     {"firstAnswerMs", TYPE_INT, AT(first_answer_ms), 0, 600000, NULL},
@@ -45,6 +61,7 @@ static const struct key {
     {"minLineProb", TYPE_REAL, AT(min_line_prob), 0, 1, NULL},
     {"tokenHealing", TYPE_BOOL, AT(token_healing), 0, 0, NULL},
     {"cache.results", TYPE_INT, AT(cache_results), 0, 100000, NULL},
+    {"cache.kvMaxMiB", TYPE_INT, AT(kv_mib), 0, 1 << 20, NULL},
     {"limits.messageBytes", TYPE_SIZE, AT(message_bytes), 65536, 1u << 30, NULL},
     {"limits.fileBytes", TYPE_SIZE, AT(file_bytes), 0, 1u << 30, NULL},
     {"limits.docs", TYPE_INT, AT(max_documents), 1, 100000, NULL},
@@ -61,6 +78,19 @@ void settings_defaults(struct settings *settings)
         .enabled = true,
         .debounce_ms = -1,
         .max_line_suffix = 8,
+        .in_comments = true,
+        .in_strings = true,
+        .pg_connect_ms = 3000,
+        .pg_statement_ms = 10000,
+        .pg_schema = SCHEMA_COLUMNS,
+        .pg_schema_ttl_s = 60,
+        .ring_chunks = 8,
+        .ring_chunk_lines = 32,
+        .speculate = true,
+        .speculate_ms = 2000,
+        .constrain_indent = true,
+        .constrain_brackets = true,
+        .kv_mib = 512,
         .completion_min_prefix = 1,
         .prefix_tokens = 1024,
         .suffix_tokens = 256,
@@ -78,13 +108,15 @@ void settings_defaults(struct settings *settings)
         .log_level = LOG_WARN,
     };
     settings->ignore_globs = json_pack("[s, s, s]", ".env*", "*.pem", "*.key");
+    settings->ignore_files = json_pack("[s, s]", ".gitignore", ".dsr1ignore");
 }
 
 void settings_free(struct settings *settings)
 {
     json_decref(settings->languages);
     json_decref(settings->ignore_globs);
-    settings->languages = settings->ignore_globs = NULL;
+    json_decref(settings->ignore_files);
+    settings->languages = settings->ignore_globs = settings->ignore_files = NULL;
 }
 
 /* The place of a word in "one|two|three", or -1. */
@@ -178,6 +210,8 @@ void settings_apply(struct settings *settings, json_t *object, settings_complain
     json_object_foreach(object, name, value) {
         if (json_is_null(value))
             continue; /* how some clients say "not set" */
+        if (strcmp(name, "server") == 0)
+            continue; /* how to start us: the client's own */
         if (is_group(name) && json_is_object(value)) {
             json_object_foreach(value, member, inner) {
                 char full[100];

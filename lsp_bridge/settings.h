@@ -14,24 +14,36 @@
 
 enum settings_mode { MODE_AUTO, MODE_LINE, MODE_BLOCK };
 enum settings_trigger { TRIGGER_AUTO, TRIGGER_MANUAL };
+enum settings_backend { BACKEND_CORE, BACKEND_PG };
+enum settings_prompt { PROMPT_AUTO, PROMPT_AS_FIM, PROMPT_AS_HOLE, PROMPT_AS_PREFIX };
+enum settings_schema { SCHEMA_OFF, SCHEMA_NAMES, SCHEMA_COLUMNS };
 enum settings_completion { COMPLETION_AUTO, COMPLETION_ALWAYS, COMPLETION_NEVER };
 
 struct settings {
     char model[4096];           /* "": the default model */
     int threads, context;       /* 0: all cores, the model's own limit up to 4096 */
+    int prompt;                 /* enum settings_prompt; auto: what the probe finds */
+    int backend;                /* enum settings_backend */
+    char pg_conninfo[2048];     /* "": no PostgreSQL */
+    int pg_connect_ms, pg_statement_ms, pg_schema_ttl_s;
+    int pg_schema;              /* enum settings_schema */
     bool enabled;
     int trigger;                /* enum settings_trigger */
     int debounce_ms;            /* -1: adaptive */
     int max_line_suffix;
+    bool in_comments, in_strings;
     int completion_mode;        /* enum settings_completion */
     int completion_min_prefix;
     int prefix_tokens, suffix_tokens, reanchor_lines;
+    int ring_chunks, ring_chunk_lines;
     int max_tokens;
     int mode;                   /* enum settings_mode */
     int first_answer_ms, invoked_ms;
     double temperature, min_token_prob, min_line_prob;
-    bool token_healing;
-    int cache_results;
+    bool speculate;
+    int speculate_ms;
+    bool token_healing, constrain_indent, constrain_brackets;
+    int cache_results, kv_mib;
     long long message_bytes, file_bytes;
     int max_documents;
     int log_level;              /* enum log_level of base/log.h */
@@ -39,6 +51,7 @@ struct settings {
     char stats_file[4096];
     json_t *languages;          /* {"*": true, "markdown": false} or NULL; owned */
     json_t *ignore_globs;       /* ["*.pem"] or NULL; owned */
+    json_t *ignore_files;       /* [".gitignore"] or NULL; owned */
 };
 
 /* Called for each key that is not known or has a value that is not allowed; may be NULL. */

@@ -78,6 +78,33 @@ static size_t whole_codepoint(const struct gap_text *text, size_t offset)
     return offset;
 }
 
+/* Finds the parts of the cursor's line. False, and nothing kept, when memory was short. */
+static bool measure(struct surroundings *around)
+{
+    if (around->prefix.failed || around->suffix.failed) {
+        surroundings_free(around);
+        return false;
+    }
+    const struct buffer *prefix = &around->prefix, *suffix = &around->suffix;
+    while (around->typed < prefix->size && prefix->data[prefix->size - around->typed - 1] != '\n')
+        around->typed++;
+    while (around->rest < suffix->size && suffix->data[around->rest] != '\n')
+        around->rest++;
+    while (around->word < around->typed && codepoint_in_word(prefix->data[prefix->size - around->word - 1]))
+        around->word++;
+    return true;
+}
+
+bool surroundings_after(struct surroundings *around, const struct surroundings *before, const struct buffer *text,
+                        size_t replaced)
+{
+    *around = (struct surroundings){.line_end = before->line_end, .top = before->top, .bottom = before->bottom};
+    buffer_append(&around->prefix, before->prefix.data, before->prefix.size);
+    buffer_append(&around->prefix, text->data, text->size);
+    buffer_append(&around->suffix, before->suffix.data + replaced, before->suffix.size - replaced);
+    return measure(around);
+}
+
 bool surroundings_take(struct surroundings *around, struct document *document, const struct window *window,
                        size_t from, size_t to, const char *instead)
 {
@@ -95,18 +122,7 @@ bool surroundings_take(struct surroundings *around, struct document *document, c
     buffer_append(&around->suffix, "", 0);
     around->top = start == 0;
     around->bottom = end == text->size;
-    if (around->prefix.failed || around->suffix.failed) {
-        surroundings_free(around);
-        return false;
-    }
-    const struct buffer *prefix = &around->prefix, *suffix = &around->suffix;
-    while (around->typed < prefix->size && prefix->data[prefix->size - around->typed - 1] != '\n')
-        around->typed++;
-    while (around->rest < suffix->size && suffix->data[around->rest] != '\n')
-        around->rest++;
-    while (around->word < around->typed && codepoint_in_word(prefix->data[prefix->size - around->word - 1]))
-        around->word++;
-    return true;
+    return measure(around);
 }
 
 void surroundings_free(struct surroundings *around)

@@ -38,6 +38,12 @@ struct window {
  */
 bool surroundings_take(struct surroundings *around, struct document *document, const struct window *window,
                        size_t from, size_t to, const char *instead);
+/*
+ * The surroundings after a text was taken over at the cursor of `before`, in
+ * the place of `replaced` bytes. False when memory is short.
+ */
+bool surroundings_after(struct surroundings *around, const struct surroundings *before, const struct buffer *text,
+                        size_t replaced);
 void surroundings_free(struct surroundings *around);
 
 /* The beginning of the typed part of the line, typed bytes long. */

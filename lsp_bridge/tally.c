@@ -13,6 +13,8 @@ json_t *tally_json(const struct tally *tally)
         "invoked",   "automatic", "completion", "shown",        "nothing",      "notReady",
         "notWanted", "superseded", "cancelled", "failed",       "fromRecall",   "resumed",
         "promptTokens", "cachedTokens", "completionTokens", "accepted", "shownReported", "partlyAccepted",
+        "lineAccepted", "wordAccepted", "prefixAccepted", "typedThrough", "rejected", "survived", "changedLater",
+        "actions", "speculated", "warmedUp",
     };
     json_t *all = json_object(), *polish = json_object();
     for (int i = 0; i < TALLY_KINDS; i++)

@@ -5,6 +5,7 @@
  */
 #include "worker.h"
 
+#include "ask.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -26,8 +27,7 @@ struct worker {
     struct job *waiting[JOB_KINDS];
     struct job *running;
     bool closing, load;
-    char path[4096];
-    int threads, context;
+    struct worker_wish wish;
     struct worker_model model;
     atomic_int state;
     struct model_host host;     /* the thread's own */
@@ -45,12 +45,14 @@ enum worker_state worker_state(const struct worker *worker)
 /* An answer without a text, for a job that will not run. */
 static void answer_empty(struct worker *worker, struct job *job)
 {
+    if (!job->dropped)
+        job->dropped_at = clock_seconds();
     job->dropped = true;
     if (job->answered)
         return;
     job->answered = true;
     /* Not a copy of all: the worker may be writing into the rest. */
-    struct job nothing = {.kind = job->kind, .id = job->id, .uri = job->uri, .dropped = true};
+    struct job nothing = {.kind = job->kind, .id = job->id, .uri = job->uri, .dropped = true, .report.dropped = true};
     worker->hooks.answer(worker->hooks.user, &nothing);
 }
 
@@ -85,48 +87,60 @@ static void note_model(struct worker *worker, const char *path)
 {
     const struct model_host *host = &worker->host;
     struct worker_model *model = &worker->model;
+    if (host->pg) {
+        model->remote = true;
+        snprintf(model->path, sizeof model->path, "%s", pg_host_name(host->pg));
+        model->load_ms = host->load_ms;
+        return;
+    }
     if (path) {
+        model->remote = false;
         snprintf(model->path, sizeof model->path, "%s", path);
         snprintf(model->name, sizeof model->name, "%s", host->info.name ? host->info.name : "");
         snprintf(model->architecture, sizeof model->architecture, "%s", host->info.architecture);
         snprintf(model->file_type, sizeof model->file_type, "%s", host->info.file_type ? host->info.file_type : "");
         model->parameters = host->info.n_parameters;
-        model->has_fim = host->info.has_fim;
+        model->prompt = host->prompt;
         model->load_ms = host->load_ms;
     }
-    dsr1_engine_get_stats(host->engine, &model->engine);
+    if (host->engine)
+        dsr1_engine_get_stats(host->engine, &model->engine);
 }
 
 /* The lock is held on entry and on return, not while the model loads. */
 static void load(struct worker *worker)
 {
-    char path[sizeof worker->path];
-    int threads = worker->threads, context = worker->context;
-    memcpy(path, worker->path, sizeof path);
+    struct worker_wish wish = worker->wish;
     worker->load = false;
     pthread_mutex_unlock(&worker->lock);
-    if (!*path)
-        model_host_default_path(path, sizeof path);
+    if (!*wish.path)
+        model_host_default_path(wish.path, sizeof wish.path);
     model_host_close(&worker->host);
     recall_clear(worker->recall);
     dsr1_error err = {0};
-    dsr1_status status = model_host_open(&worker->host, path, threads, context, &err);
+    struct pg_wish pg = {wish.conninfo, wish.connect_ms, wish.statement_ms};
+    struct model_wish model = {*wish.conninfo ? &pg : NULL, wish.path, wish.threads, wish.context, wish.kv_mib, wish.prompt};
+    dsr1_status status = model_host_open(&worker->host, &model, &err);
 
-    enum worker_state state = status == DSR1_OK ? WORKER_READY : WORKER_FAILED;
-    char message[sizeof path + sizeof err.message + 40];
+    /* A server that is away now may be there at the next request. */
+    enum worker_state state = status == DSR1_OK || worker->host.pg ? WORKER_READY : WORKER_FAILED;
+    char message[sizeof wish.path + sizeof err.message + 40];
     if (status == DSR1_OK)
-        snprintf(message, sizeof message, "%s, loaded in %.0f ms", path, worker->host.load_ms);
+        snprintf(message, sizeof message, "%s, loaded in %.0f ms",
+                 model.pg ? pg_host_name(worker->host.pg) : wish.path, worker->host.load_ms);
+    else if (model.pg)
+        snprintf(message, sizeof message, "%s", err.message);
     else
-        snprintf(message, sizeof message, "cannot use the model %s: %s", path, err.message);
+        snprintf(message, sizeof message, "cannot use the model %s: %s", wish.path, err.message);
     pthread_mutex_lock(&worker->lock);
-    if (status == DSR1_OK)
-        note_model(worker, path);
+    if (state == WORKER_READY)
+        note_model(worker, wish.path);
     bool wanted = !worker->load; /* meanwhile another one may have been asked for */
     if (wanted)
         atomic_store(&worker->state, state);
     pthread_mutex_unlock(&worker->lock);
     if (wanted)
-        worker->hooks.loaded(worker->hooks.user, state, message);
+        worker->hooks.loaded(worker->hooks.user, status == DSR1_OK ? WORKER_READY : WORKER_FAILED, message);
     pthread_mutex_lock(&worker->lock);
 }
 
@@ -154,25 +168,69 @@ static void answer_running(void *user)
         worker->hooks.answer(worker->hooks.user, worker->running);
 }
 
+/* The lock is not held: the job is the worker's. */
+static void progress_running(void *user)
+{
+    struct worker *worker = user;
+    worker->hooks.progress(worker->hooks.user, worker->running);
+}
+
+/* Of actions: does somebody wait for a suggestion? */
+static bool should_yield(void *user)
+{
+    struct worker *worker = user;
+    double next;
+    pthread_mutex_lock(&worker->lock);
+    const struct job *job = due_job(worker, clock_seconds(), &next);
+    bool yield = job && job->kind < worker->running->kind;
+    pthread_mutex_unlock(&worker->lock);
+    return yield;
+}
+
+/* False: it made way for another job and has to go on later. */
+static bool compute(struct worker *worker, struct job *job)
+{
+    struct complete_hooks hooks = {should_stop, answer_running, should_yield, progress_running, worker};
+    dsr1_error err = {0};
+    bool over = true;
+    if (worker_state(worker) != WORKER_READY)
+        answer_running(worker);
+    else if (job->kind == JOB_ACTION)
+        complete_action(job, &worker->host, &hooks, &over, &err);
+    else if (job->kind == JOB_WARM_UP)
+        complete_warm_up(job, &worker->host, &hooks, &err);
+    else if (complete_from_recall(job, worker->recall))
+        answer_running(worker);
+    else
+        complete_with_model(job, &worker->host, worker->recall, &hooks, &err);
+    return over;
+}
+
 static void run(struct worker *worker, struct job *job)
 {
     worker->waiting[job->kind] = NULL;
     worker->running = job;
     pthread_mutex_unlock(&worker->lock);
 
-    struct complete_hooks hooks = {should_stop, answer_running, worker};
-    dsr1_error err = {0};
-    if (worker_state(worker) != WORKER_READY || complete_from_recall(job, worker->recall))
-        answer_running(worker);
-    else
-        complete_with_model(job, &worker->host, worker->recall, &hooks, &err);
-    worker->hooks.done(worker->hooks.user, job);
+    bool over = compute(worker, job);
+    pthread_mutex_lock(&worker->lock);
+    job->report.dropped = job->dropped;
+    job->report.idle_ms = job->dropped ? 1e3 * (clock_seconds() - job->dropped_at) : 0;
+    pthread_mutex_unlock(&worker->lock);
+    if (over) {
+        worker->hooks.done(worker->hooks.user, job);
+        if (!job->report.dropped && job->speculate)
+            worker_speculate(worker, job);
+    }
 
     pthread_mutex_lock(&worker->lock);
-    answer_empty(worker, job);
-    if (worker->host.engine)
-        note_model(worker, NULL);
     worker->running = NULL;
+    note_model(worker, NULL);
+    if (!over && !job->dropped && !worker->waiting[job->kind]) {
+        worker->waiting[job->kind] = job;
+        return;
+    }
+    answer_empty(worker, job);
     job_free(job);
 }
 
@@ -251,12 +309,10 @@ bool worker_close(struct worker *worker, double seconds)
 /* From the reader thread                                              */
 /* ------------------------------------------------------------------ */
 
-void worker_load(struct worker *worker, const char *path, int threads, int context)
+void worker_load(struct worker *worker, const struct worker_wish *wish)
 {
     pthread_mutex_lock(&worker->lock);
-    snprintf(worker->path, sizeof worker->path, "%s", path);
-    worker->threads = threads;
-    worker->context = context;
+    worker->wish = *wish;
     worker->load = true;
     atomic_store(&worker->state, WORKER_LOADING);
     pthread_cond_signal(&worker->changed);
@@ -269,7 +325,7 @@ static void supersede(struct worker *worker, enum job_kind kind)
     drop_waiting(worker, kind);
     /* One that was asked for by hand is not kept waiting by those that came by themselves. */
     struct job *running = worker->running;
-    if (running && !running->answered && kind <= running->kind)
+    if (running && !running->answered && kind <= running->kind && running->kind < JOB_ACTION)
         answer_empty(worker, running);
 }
 
@@ -289,6 +345,13 @@ void worker_submit(struct worker *worker, struct job *job)
     pthread_mutex_unlock(&worker->lock);
 }
 
+void worker_speculate(struct worker *worker, const struct job *job)
+{
+    struct job *next = ask_after(job);
+    if (next)
+        worker_submit(worker, next);
+}
+
 bool worker_cancel(struct worker *worker, const char *id)
 {
     bool mine = false;
@@ -306,6 +369,7 @@ bool worker_cancel(struct worker *worker, const char *id)
         mine = !running->answered;
         running->answered = true;
         running->dropped = true;
+        running->dropped_at = clock_seconds();
     }
     pthread_mutex_unlock(&worker->lock);
     return mine;

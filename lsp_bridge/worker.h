@@ -16,11 +16,13 @@ enum worker_state { WORKER_IDLE, WORKER_LOADING, WORKER_READY, WORKER_FAILED };
 
 struct worker_hooks {
     /* A job has its answer; send it. Called from the worker's thread or that of the caller, sometimes under its lock. */
-    void (*answer)(void *user, const struct job *job);
+    void (*answer)(void *user, struct job *job);
     /* The model is there, or is not: message names it, or the reason. From the worker's thread. */
     void (*loaded)(void *user, enum worker_state state, const char *message);
     /* A job is over. From the worker's thread. */
-    void (*done)(void *user, const struct job *job);
+    void (*done)(void *user, struct job *job);
+    /* An action has written more. From the worker's thread. */
+    void (*progress)(void *user, const struct job *job);
     void *user;
 };
 
@@ -32,8 +34,19 @@ dsr1_status worker_open(const struct worker_hooks *hooks, struct recall *recall,
 /* Ends the thread; waits for at most `seconds`. False: it is still computing, and nothing may be freed. */
 bool worker_close(struct worker *worker, double seconds);
 
-/* Loads a model in the background, in the place of the one before. path may be "" for the default model. */
-void worker_load(struct worker *worker, const char *path, int threads, int context);
+/* What to load: settings copied. path may be "" for the default model. */
+struct worker_wish {
+    char path[4096];
+    int threads, context, kv_mib, prompt;
+    char conninfo[2048];        /* not "": ask this PostgreSQL server */
+    int connect_ms, statement_ms;
+};
+
+/* Loads a model in the background, in the place of the one before. */
+void worker_load(struct worker *worker, const struct worker_wish *wish);
+
+/* Thinks ahead about what is asked when this job's text is accepted. */
+void worker_speculate(struct worker *worker, const struct job *job);
 
 enum worker_state worker_state(const struct worker *worker);
 
@@ -53,7 +66,8 @@ void worker_forget(struct worker *worker, const char *uri);
 struct worker_model {
     char path[4096], name[200], architecture[64], file_type[32];
     unsigned long long parameters;
-    bool has_fim;
+    enum prompt_mode prompt;
+    bool remote;
     double load_ms;
     dsr1_engine_stats engine;
 };

@@ -3,7 +3,7 @@
 UNIT_SRC := $(wildcard tests/unit/test_*.c tests/kernel/test_*.c)
 UNIT_BIN := $(UNIT_SRC:tests/%.c=$(B)/tests/%)
 
-$(B)/obj/tests/%.o: CFLAGS_FILE := -Itests -Ilsp_bridge
+$(B)/obj/tests/%.o: CFLAGS_FILE := -Itests -Ilsp_bridge $(shell pkg-config --cflags libpq)
 
 $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libdsr1.a
 	@mkdir -p $(@D)

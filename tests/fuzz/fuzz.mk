@@ -19,17 +19,17 @@ FUZZ_SAN     := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recove
 FUZZ_FLAGS   := -rss_limit_mb=4096 -timeout=10 -verbosity=0
 FUZZ_LIMIT   := case $$name in constrain_*) limit=256;; *) limit=64;; esac
 
-$(B)/obj/tests/fuzz/%.o: CFLAGS_FILE := -Itests -Ilsp_bridge
+$(B)/obj/tests/fuzz/%.o: CFLAGS_FILE := -Itests -Ilsp_bridge $(shell pkg-config --cflags libpq)
 
 $(B)/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/lsp_bridge.a $(B)/libdsr1.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS) -ljansson
+	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS) $(LSP_LIBS)
 
 $(B)/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(B)/lsp_bridge.a $(B)/libdsr1.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -ljansson
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(LSP_LIBS)
 
 fuzz-built: $(FUZZ:%=$(B)/fuzz/fuzz_%)
 replay-built: $(FUZZ_KEPT:%=$(B)/fuzz/replay_%)

@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size -= skip + behind;
     while (size > 0) {
         size_t n = part(++data, --size);
-        if (n > 0 && !draft_append(&draft, (const char *) data, n, -(float) (data[0] % 32) / 8))
+        if (n > 0 && !draft_append(&draft, (const char *) data, n, -1, -(float) (data[0] % 32) / 8))
             abort();
         data += n;
         size -= n;

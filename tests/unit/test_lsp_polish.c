@@ -154,7 +154,7 @@ static void check_draft(const char *const *tokens, const double *probs, bool kee
     struct draft draft = {0};
     struct polish polish = {.min_token_prob = 0.1, .min_line_prob = 0.35, .keep_first_line = keep};
     for (int i = 0; tokens[i]; i++)
-        assert_true(draft_append(&draft, tokens[i], strlen(tokens[i]), (float) log(probs[i])));
+        assert_true(draft_append(&draft, tokens[i], strlen(tokens[i]), -1, (float) log(probs[i])));
     polish_draft(&polish, &draft);
     assert_string_equal(polish.text.data, want);
     buffer_free(&polish.text);
