@@ -50,7 +50,8 @@ demo: setup ## the tour: SQL, a table, a job, an editor, on a private server
 	@$(MAKE) --no-print-directory -j2 all
 	@scripts/demo
 
-test: setup ## install what is missing, build, run every suite
+test: ## install what is missing, build, run every suite
+	@scripts/setup test
 	@$(MAKE) --no-print-directory -j2 all tests-built
 	@scripts/test-all
 

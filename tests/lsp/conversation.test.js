@@ -34,9 +34,12 @@ test("the capabilities are those of the documentation", () => withEditor({}, asy
     const {capabilities, serverInfo} = await editor.initialize();
     assert.deepEqual(capabilities, {
         positionEncoding: "utf-16",
-        textDocumentSync: {openClose: true, change: 2, save: false},
+        textDocumentSync: {openClose: true, change: 2, save: {includeText: false}},
         inlineCompletionProvider: {},
-        executeCommandProvider: {commands: ["dsr1.accepted", "dsr1.clearCache", "dsr1.explainLast", "dsr1.stats", "dsr1.status", "dsr1.toggle"]},
+        codeActionProvider: {codeActionKinds: ["quickfix", "refactor", "refactor.rewrite"], resolveProvider: true},
+        executeCommandProvider: {commands: ["dsr1.accepted", "dsr1.clearCache", "dsr1.explainLast", "dsr1.refreshSchema", "dsr1.stats",
+                                            "dsr1.status", "dsr1.toggle", "dsr1.explain", "dsr1.document", "dsr1.tests", "dsr1.fix",
+                                            "dsr1.rewrite"]},
         workspace: {workspaceFolders: {supported: true, changeNotifications: false}},
     });
     assert.equal(serverInfo.name, "dsr1-lsp");
@@ -239,14 +242,14 @@ test("a newer automatic request answers the older one with nothing", () => withE
     assert.equal((await editor.command("dsr1.stats")).superseded, 1);
 }));
 
-test("in 1,000 random interleavings of edits, requests and cancels each request has exactly one answer", () => withEditor({}, async (editor) => {
+test("in 10,000 random interleavings of edits, requests, actions and cancels each request has exactly one answer", () => withEditor({}, async (editor) => {
     await editor.start({settings: {maxTokens: 6, debounceMs: 0}});
     const pick = random(Number(process.env.DSR1_SEED ?? 1));
     const uris = ["file:///i/a.py", "file:///i/b.c"];
     const answers = [], sources = [];
     for (const one of uris)
         await editor.open(one, text);
-    for (let i = 0; i < 1000; i++) {
+    for (let i = 0; i < 10000; i++) {
         const one = uris[pick(2)], position = {line: pick(6), character: pick(14)};
         const action = pick(10);
         if (action < 3) {
@@ -259,14 +262,22 @@ test("in 1,000 random interleavings of edits, requests and cancels each request 
         } else {
             const source = new CancellationTokenSource();
             sources.push(source);
-            const ask = pick(4) === 0 ? editor.completion(one, position, source.token)
-                                      : editor.inline(one, position, 1 + pick(2), source.token);
-            answers.push(ask.then(({items}) => Array.isArray(items), ({code}) => code === -32800));
+            const range = {start: {line: 0, character: 0}, end: position};
+            const kind = pick(200), ask =
+                kind === 0 ? editor.connection.sendRequest("workspace/executeCommand", {command: "dsr1.explain", arguments: [{uri: one, range}]}, source.token)
+                : kind < 10 ? editor.connection.sendRequest("textDocument/codeAction", {textDocument: {uri: one}, range, context: {diagnostics: []}}, source.token)
+                : kind < 60 ? editor.completion(one, position, source.token)
+                : editor.inline(one, position, 1 + pick(2), source.token);
+            answers.push(ask.then((answer) => Array.isArray(answer) || Array.isArray(answer.items) || typeof answer.text === "string",
+                                  ({code}) => code === -32800 || [-32602, -32803].includes(code) && kind === 0));
         }
-        if (pick(8) === 0)
+        if (pick(16) === 0)
             await pause(pick(12));
     }
+    for (const source of sources.slice(0, -1))
+        source.cancel();
     assert.ok((await Promise.all(answers)).every((good) => good));
+    assert.equal((await editor.command("dsr1.status")).state, "ready");
 }));
 
 // ---------------------------------------------------------------------------
@@ -433,8 +444,32 @@ test("--check completes a place of a file and shows what the model saw", () => {
         const {status, stdout} = shell("--model", model, "--check", `${file}:6:12`);
         assert.equal(status, 0);
         assert.ok(stdout.includes(`--- before the cursor\n${text}\n--- behind the cursor\n`));
-        assert.match(stdout, /--- suggestion\na.*\n--- line mode, prefix only/);
+        assert.match(stdout, /--- suggestion\na.*\n--- line mode, prefixOnly/);
         assert.equal(shell("--model", model, "--check", "/no/such/file:1:1").status, 1);
+    } finally {
+        fs.rmSync(folder, {recursive: true});
+    }
+});
+
+test("--record keeps what an editor says; --replay says it again, and each request has one answer", async () => {
+    const folder = temporary(), trace = path.join(folder, "trace");
+    try {
+        await withEditor({args: ["--model", model, "--record", trace]}, async (editor) => {
+            await editor.start();
+            await editor.open(uri, text, "python");
+            await editor.inline(uri, end);
+            await editor.type(uri, end, "a");
+            await editor.inline(uri, {line: 5, character: 12});
+            await editor.command("dsr1.stats");
+            await editor.stop();
+        });
+        const methods = fs.readFileSync(trace, "utf8").trim().split("\n").map((line) => JSON.parse(line).message.method);
+        assert.deepEqual(methods.slice(0, 2), ["initialize", "initialized"]);
+        const {status, stdout} = shell("--model", model, "--replay", trace);
+        assert.equal(status, 0);
+        assert.match(stdout, /^\d+ requests, 0 without exactly one answer\nsuggestions, request to answer +2 /);
+        assert.match(stdout, /\nprompt tokens evaluated a request +[12] /);
+        assert.equal(shell("--replay", "/no/such/trace").status, 1);
     } finally {
         fs.rmSync(folder, {recursive: true});
     }

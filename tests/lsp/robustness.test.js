@@ -4,6 +4,7 @@
 "use strict";
 const {test} = require("node:test");
 const assert = require("node:assert/strict");
+const fs = require("node:fs");
 const {spawn} = require("node:child_process");
 const {Bytes, withBytes, frame, request, notification, launch, statusWithin, pause, program, model} = require("./client");
 
@@ -541,3 +542,24 @@ test("a log that cannot be opened costs the log, not the server", async () => {
 function rss(pid) {
     return Number(/VmRSS:\s+(\d+)/.exec(require("node:fs").readFileSync(`/proc/${pid}/status`, "latin1"))[1]);
 }
+
+// ---------------------------------------------------------------------------
+// Privacy
+// ---------------------------------------------------------------------------
+
+test("after a session's work the server holds no socket, and no file but the model", () => withBytes(async (server) => {
+    const uri = "file:///p/a.py", text = "def add(a, b):\n    return ";
+    await server.initialize();
+    server.write(notification("textDocument/didOpen", {textDocument: {uri, languageId: "python", version: 1, text}}));
+    for (let tries = 0, items = []; items.length === 0 && tries < 200; tries++) {
+        server.write(request(`i${tries}`, "textDocument/inlineCompletion",
+                             {textDocument: {uri}, position: {line: 1, character: 11}, context: {triggerKind: 1}}));
+        ({items} = (await server.answer(`i${tries}`, 20000)).result);
+        await pause(20);
+    }
+    const folder = `/proc/${server.child.pid}/fd`, open = fs.readdirSync(folder).map((fd) => {
+        try { return {fd: Number(fd), link: fs.readlinkSync(`${folder}/${fd}`)}; } catch { return null; }
+    }).filter((one) => one && one.fd > 2);
+    assert.deepEqual(open.filter(({link}) => /^socket:/.test(link)), []);
+    assert.deepEqual(open.filter(({link}) => link.startsWith("/") && link !== fs.realpathSync(model)), []);
+}));

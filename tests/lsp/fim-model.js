@@ -1,0 +1,38 @@
+// fim-model.js - a copy of a model whose vocabulary says that it can fill holes
+//
+//     node tests/lsp/fim-model.js FROM.gguf TO.gguf PREFIX SUFFIX MIDDLE
+//
+// The three are token ids. The model has not learned them; it shows which prompt
+// the server builds. New keys go to the front of the file's metadata, padded so
+// that the tensors stay aligned.
+//
+// SPDX-License-Identifier: PostgreSQL
+"use strict";
+const fs = require("node:fs");
+
+const text = (s) => {
+    const size = Buffer.alloc(8);
+    size.writeBigUInt64LE(BigInt(Buffer.byteLength(s)));
+    return Buffer.concat([size, Buffer.from(s)]);
+};
+const u32 = (n) => { const bytes = Buffer.alloc(4); bytes.writeUInt32LE(n); return bytes; };
+
+function makeFimModel(from, to, ids) {
+    const UINT32 = 4, STRING = 8, HEADER = 24, ALIGNMENT = 32;
+    const file = fs.readFileSync(from);
+    if (file.toString("latin1", 0, 4) !== "GGUF")
+        throw new Error(`${from} is no GGUF file`);
+    const keys = ["pre", "suf", "mid"].map((part, i) =>
+        Buffer.concat([text(`tokenizer.ggml.fim_${part}_token_id`), u32(UINT32), u32(ids[i])]));
+    const filler = (n) => Buffer.concat([text("test.filler"), u32(STRING), text("x".repeat(n))]);
+    const size = Buffer.concat([...keys, filler(0)]).length;
+    const added = Buffer.concat([...keys, filler((ALIGNMENT - size % ALIGNMENT) % ALIGNMENT)]);
+    const header = Buffer.from(file.subarray(0, HEADER));
+    header.writeBigUInt64LE(header.readBigUInt64LE(16) + 4n, 16);
+    fs.writeFileSync(to + ".new", Buffer.concat([header, added, file.subarray(HEADER)]));
+    fs.renameSync(to + ".new", to);
+}
+
+module.exports = {makeFimModel};
+if (require.main === module)
+    makeFimModel(process.argv[2], process.argv[3], process.argv.slice(4).map(Number));
