@@ -190,10 +190,8 @@ static bool has_text(const struct document *document, const char *text, size_t s
     /* It may lie across the gap. */
     size_t from = first > size ? first - size : 0, to = first + size < document->text.size ? first + size : document->text.size;
     struct buffer middle = {0};
-    char *room = buffer_reserve(&middle, to - from);
-    if (room)
-        gap_text_copy(&document->text, from, to, room);
-    bool found = room && memmem(room, to - from, text, size);
+    gap_text_append(&document->text, from, to, &middle);
+    bool found = middle.size > 0 && memmem(middle.data, middle.size, text, size);
     buffer_free(&middle);
     return found;
 }

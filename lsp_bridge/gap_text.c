@@ -37,15 +37,14 @@ const char *gap_text_span(const struct gap_text *text, size_t offset, size_t *si
     return text->bytes + (*size ? place(text, offset) : 0);
 }
 
-void gap_text_copy(const struct gap_text *text, size_t from, size_t to, char *out)
+void gap_text_append(const struct gap_text *text, size_t from, size_t to, struct buffer *out)
 {
     while (from < to) {
         size_t n;
         const char *span = gap_text_span(text, from, &n);
         if (n > to - from)
             n = to - from;
-        memcpy(out, span, n);
-        out += n;
+        buffer_append(out, span, n);
         from += n;
     }
 }

@@ -11,6 +11,8 @@
 #ifndef LSP_GAP_TEXT_H
 #define LSP_GAP_TEXT_H
 
+#include "base/buffer.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -55,7 +57,7 @@ const char *gap_text_span(const struct gap_text *text, size_t offset, size_t *si
 
 char gap_text_byte(const struct gap_text *text, size_t offset);
 
-/* Copies from .. to. */
-void gap_text_copy(const struct gap_text *text, size_t from, size_t to, char *out);
+/* Appends from .. to. */
+void gap_text_append(const struct gap_text *text, size_t from, size_t to, struct buffer *out);
 
 #endif

@@ -110,11 +110,7 @@ static void copy_lines(const struct document *document, size_t lines, struct buf
         size_t from = gap_text_line_start(text, line), to = gap_text_line_end(text, line);
         if (to - from > CHUNK_BYTES)
             continue; /* data */
-        char *room = buffer_reserve(out, to - from);
-        if (!room)
-            return;
-        gap_text_copy(text, from, to, room);
-        out->size += to - from;
+        gap_text_append(text, from, to, out);
         buffer_string(out, "\n");
     }
 }

@@ -53,12 +53,7 @@ static void copy_lines(const struct document *document, size_t first, size_t las
 {
     const struct gap_text *text = &document->text;
     for (size_t line = first; line <= last && line < gap_text_lines(text); line++) {
-        size_t from = gap_text_line_start(text, line), to = gap_text_line_end(text, line);
-        char *room = buffer_reserve(out, to - from);
-        if (!room)
-            return;
-        gap_text_copy(text, from, to, room);
-        out->size += to - from;
+        gap_text_append(text, gap_text_line_start(text, line), gap_text_line_end(text, line), out);
         buffer_string(out, "\n");
     }
 }

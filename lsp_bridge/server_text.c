@@ -172,16 +172,15 @@ void server_document(struct server *server, const struct rpc_message *message)
         return;
     }
     struct buffer text = {0};
-    char *room = buffer_reserve(&text, document->text.size);
-    if (!room) {
+    gap_text_append(&document->text, 0, document->text.size, &text);
+    if (text.failed) {
         outbox_error(server->outbox, message->id, RPC_REQUEST_FAILED, "out of memory");
         return;
     }
-    gap_text_copy(&document->text, 0, document->text.size, room);
     outbox_result(server->outbox, message->id,
                   json_pack("{s: s, s: s, s: I, s: I, s: b, s: s%}", "uri", document->uri, "languageId",
                             document->language, "version", (json_int_t) document->version, "lineCount",
-                            (json_int_t) gap_text_lines(&document->text), "tooLarge", document->off, "text", room,
-                            document->text.size));
+                            (json_int_t) gap_text_lines(&document->text), "tooLarge", document->off, "text",
+                            text.size ? text.data : "", text.size));
     buffer_free(&text);
 }

@@ -10,22 +10,17 @@
 /* Appends from .. to with line ends as \n. */
 static void append_lines(struct buffer *out, const struct gap_text *text, size_t from, size_t to)
 {
-    size_t start = out->size;
-    char *room = buffer_reserve(out, to - from);
-    if (!room)
-        return;
-    gap_text_copy(text, from, to, room);
-    size_t n = 0;
-    for (size_t i = 0; i < to - from; i++) {
-        if (room[i] == '\r') {
-            room[n++] = '\n';
-            i += i + 1 < to - from && room[i + 1] == '\n';
-        } else {
-            room[n++] = room[i];
-        }
+    size_t n = out->size;
+    gap_text_append(text, from, to, out);
+    for (size_t i = n; i < out->size; i++) {
+        char byte = out->data[i];
+        if (byte == '\r' && i + 1 < out->size && out->data[i + 1] == '\n')
+            continue;
+        out->data[n++] = byte == '\r' ? '\n' : byte;
     }
-    out->size = start + n;
-    out->data[out->size] = 0;
+    if (out->data)
+        out->data[n] = 0;
+    out->size = n;
 }
 
 /* The start of the first line from which on at most `bytes` bytes lie before the cursor. */

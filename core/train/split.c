@@ -101,19 +101,6 @@ static void measure_neurons(struct splitting *s)
         }
 }
 
-struct rank {
-    real key;
-    int item;
-};
-
-static int by_key(const void *a, const void *b)
-{
-    const struct rank *x = a, *y = b;
-    if (x->key != y->key)
-        return x->key > y->key ? -1 : 1;
-    return x->item - y->item;
-}
-
 static real grain_sum(const struct split_problem *p, const real *neurons, int grain)
 {
     real sum = 0;
@@ -126,12 +113,12 @@ static real grain_sum(const struct split_problem *p, const real *neurons, int gr
 static dsr1_status choose_shared(struct splitting *s, const real *key, dsr1_error *err)
 {
     int n = n_grains(s->p), m = 0, grain = s->p->grain;
-    struct rank *ranks = memory_array((size_t) n, sizeof *ranks);
+    struct split_rank *ranks = memory_array((size_t) n, sizeof *ranks);
     if (!ranks)
         return error_nomem(err, "a layer's calibration");
     for (int j = 0; j < n; j++)
-        ranks[j] = (struct rank){grain_sum(s->p, key, j), j};
-    qsort(ranks, (size_t) n, sizeof *ranks, by_key);
+        ranks[j] = (struct split_rank){grain_sum(s->p, key, j), j};
+    qsort(ranks, (size_t) n, sizeof *ranks, split_by_key);
     for (int i = 0; i < n; i++)
         s->is_shared[ranks[i].item] = i < s->p->n_shared / grain;
     for (int j = 0; j < n; j++)

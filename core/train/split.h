@@ -49,6 +49,13 @@ struct split_report {
 dsr1_status split_layer(const struct split_problem *p, int *order, real *router, struct split_report *report,
                         dsr1_error *err);
 
+/* For qsort: the largest key first, of equal ones the first item. */
+struct split_rank {
+    real key;
+    int item;
+};
+int split_by_key(const void *a, const void *b);
+
 /* mask (n x n_experts): 1 where the router's n_used best scores are, else 0. */
 void split_choose(const real *scores, int n, int n_experts, int n_used, real *mask);
 

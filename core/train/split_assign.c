@@ -14,14 +14,9 @@
 
 enum { SWAP_PASSES = 8, CLUSTER_ROUNDS = 6 };
 
-struct rank {
-    real key;
-    int item;
-};
-
-static int by_key(const void *a, const void *b)
+int split_by_key(const void *a, const void *b)
 {
-    const struct rank *x = a, *y = b;
+    const struct split_rank *x = a, *y = b;
     if (x->key != y->key)
         return x->key > y->key ? -1 : 1;
     return x->item - y->item;
@@ -45,7 +40,7 @@ static real regret(const real *gain, int n_groups)
     return best - second;
 }
 
-static void greedy(const real *gain, int n_items, int n_groups, int width, const struct rank *ranks, int *used,
+static void greedy(const real *gain, int n_items, int n_groups, int width, const struct split_rank *ranks, int *used,
                    int *group)
 {
     for (int i = 0; i < n_items; i++) {
@@ -80,13 +75,13 @@ static bool swap_once(const real *gain, int n_items, int n_groups, int *group)
 
 bool split_assign(const real *gain, int n_items, int n_groups, int width, int *group)
 {
-    struct rank *ranks = memory_array((size_t) n_items, sizeof *ranks);
+    struct split_rank *ranks = memory_array((size_t) n_items, sizeof *ranks);
     int *used = memory_array((size_t) n_groups, sizeof *used);
     bool ok = ranks && used;
     for (int i = 0; i < n_items && ok; i++)
-        ranks[i] = (struct rank){regret(gain + (size_t) i * (size_t) n_groups, n_groups), i};
+        ranks[i] = (struct split_rank){regret(gain + (size_t) i * (size_t) n_groups, n_groups), i};
     if (ok) {
-        qsort(ranks, (size_t) n_items, sizeof *ranks, by_key);
+        qsort(ranks, (size_t) n_items, sizeof *ranks, split_by_key);
         greedy(gain, n_items, n_groups, width, ranks, used, group);
         for (int pass = 0; pass < SWAP_PASSES && swap_once(gain, n_items, n_groups, group); pass++)
             ;

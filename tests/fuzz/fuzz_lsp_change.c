@@ -25,13 +25,15 @@ struct plain {
 static void check(const struct document *document, const struct plain *plain)
 {
     const struct gap_text *text = &document->text;
-    char copy[LARGEST];
-    gap_text_copy(text, 0, text->size, copy);
-    if (text->size != plain->size || memcmp(copy, plain->bytes, plain->size) != 0)
+    struct buffer copy = {0};
+    gap_text_append(text, 0, text->size, &copy);
+    if (copy.size != plain->size || (copy.size && memcmp(copy.data, plain->bytes, plain->size) != 0))
         abort();
+    buffer_free(&copy);
     size_t line = 0;
+    const char *bytes = plain->bytes;
     for (size_t at = 0; at < plain->size; at++) {
-        bool break_here = copy[at] == '\n' || (copy[at] == '\r' && (at + 1 == plain->size || copy[at + 1] != '\n'));
+        bool break_here = bytes[at] == '\n' || (bytes[at] == '\r' && (at + 1 == plain->size || bytes[at + 1] != '\n'));
         if (break_here && gap_text_line_start(text, ++line) != at + 1)
             abort();
     }
