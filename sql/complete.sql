@@ -1,8 +1,8 @@
 -- dsr1_complete(): answers, options, and what it refuses
-SELECT dsr1_complete('The capital of France is', max_tokens => 8, raw => true);
+SELECT dsr1_complete('The capital of France is', max_tokens => 2, raw => true);
 
 -- the same again, and again the same
-SELECT dsr1_complete('The capital of France is', max_tokens => 8, raw => true);
+SELECT dsr1_complete('The capital of France is', max_tokens => 2, raw => true);
 
 -- through the chat template, with and without a system text
 SELECT dsr1_complete('What is the capital of France? Answer in one sentence.', max_tokens => 32);

@@ -151,18 +151,22 @@ static void run_schedules(const char *path, int n, unsigned seed)
     static struct wish wishes[REQUESTS];
     static struct answer alone[REQUESTS];
     assert_int_equal(dsr1_model_open(path, &model, NULL), DSR1_OK);
-    n_preempted = n_drafted = n_accepted = n_cached = n_forced = 0;
     for (int i = 0; i < REQUESTS; i++) {
         make_wish(&wishes[i], i, &seed);
         answer_alone(&wishes[i], &alone[i]);
     }
     for (int i = 0; i < n / SHARE; i++)
         run_schedule(wishes, alone, &seed);
+    dsr1_model_close(model);
+}
+
+/* Over all models: which requests meet depends on how fast the machine is at the moment. */
+static void in_these_schedules_all_of_it_happened(void **state)
+{
+    (void) state;
     printf("# %llu made way, %llu of %llu guessed tokens were right, %llu cached, %llu forced\n", (unsigned long long) n_preempted,
            (unsigned long long) n_accepted, (unsigned long long) n_drafted, (unsigned long long) n_cached, (unsigned long long) n_forced);
-    /* The mixes were worth it: all of this happened. */
     assert_true(n_preempted > 0 && n_drafted > 0 && n_cached > 0 && n_forced > 0);
-    dsr1_model_close(model);
 }
 
 static void an_moe_model_gives_the_same_bits_in_any_schedule(void **state)
@@ -206,6 +210,7 @@ int main(void)
         cmocka_unit_test(a_quantised_moe_model_gives_the_same_bits_in_any_schedule),
         cmocka_unit_test(a_quantised_dense_model_gives_the_same_bits_in_any_schedule),
         cmocka_unit_test(a_model_that_guesses_its_next_token_gives_the_same_bits),
+        cmocka_unit_test(in_these_schedules_all_of_it_happened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
