@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: PostgreSQL
  */
-#include "train_golden.h"
+#include "train_folder.h"
 
 #include "base/rng.h"
 #include "train/grpo.h"
@@ -16,23 +16,6 @@
 #include <unistd.h>
 
 #define MOE GOLDEN_FOLDER "deepseek-f32.gguf"
-
-static char folder[] = "/tmp/dsr1-grpo-XXXXXX";
-
-static const char *in_folder(const char *name)
-{
-    static char paths[16][300];
-    static int next;
-    char *path = paths[next++ % 16];
-    snprintf(path, 300, "%s/%s", folder, name);
-    return path;
-}
-
-static void must(dsr1_status status, const dsr1_error *err)
-{
-    if (status != DSR1_OK)
-        fail_msg("%s", err->message);
-}
 
 static const char *write_file(const char *name, const char *text)
 {
@@ -457,17 +440,10 @@ static void broken_prompts_are_named(void **state)
     dsr1_model_close(model);
 }
 
-static int open_folder(void **state)
+static int open_all(void **state)
 {
     signal(SIGPIPE, SIG_IGN);
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[400];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
+    return open_folder(state);
 }
 
 int main(void)
@@ -484,5 +460,5 @@ int main(void)
         cmocka_unit_test(failures_of_a_command_are_counted_and_named),
         cmocka_unit_test(broken_prompts_are_named),
     };
-    return cmocka_run_group_tests(tests, open_folder, remove_folder);
+    return cmocka_run_group_tests(tests, open_all, remove_folder);
 }

@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: PostgreSQL
  */
-#include "train_golden.h"
+#include "train_folder.h"
 
 #include "base/memory.h"
 #include "gguf/gguf_write.h"
@@ -24,24 +24,7 @@
 #define STUDENT GOLDEN_FOLDER "deepseek-f32.gguf"
 #define TEACHER GOLDEN_FOLDER "llama3-f32.gguf"
 
-static char folder[] = "/tmp/dsr1-train-XXXXXX";
 static const char *const data[] = {"tests/train/policy_table.py"};
-
-/* A path in the test's own folder; some of them live at once. */
-static const char *in_folder(const char *name)
-{
-    static char paths[16][300];
-    static int next;
-    char *path = paths[next++ % 16];
-    snprintf(path, 300, "%s/%s", folder, name);
-    return path;
-}
-
-static void must(dsr1_status status, const dsr1_error *err)
-{
-    if (status != DSR1_OK)
-        fail_msg("%s", err->message);
-}
 
 static struct training_options small_run(const char *output)
 {
@@ -482,18 +465,6 @@ static void the_rate_warms_up_and_comes_down(void **state)
     assert_true(fabs(optimizer_rate(&p, 103) - 1) < 1e-9);
 }
 
-static int make_folder(void **state)
-{
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,5 +483,5 @@ int main(void)
         cmocka_unit_test(adamw_does_what_its_paper_says),
         cmocka_unit_test(the_rate_warms_up_and_comes_down),
     };
-    return cmocka_run_group_tests_name("train_run", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("train_run", tests, open_folder, remove_folder);
 }

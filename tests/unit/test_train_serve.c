@@ -7,7 +7,7 @@
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "engine_answers.h"
-#include "train_golden.h"
+#include "train_folder.h"
 
 #include "base/rng.h"
 #include "gguf/gguf.h"
@@ -16,23 +16,6 @@
 
 #include <math.h>
 #include <unistd.h>
-
-static char folder[] = "/tmp/dsr1-serve-XXXXXX";
-
-static const char *in_folder(const char *name)
-{
-    static char paths[8][300];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, 300, "%s/%s", folder, name);
-    return path;
-}
-
-static void must(dsr1_status status, const dsr1_error *err)
-{
-    if (status != DSR1_OK)
-        fail_msg("%s", err->message);
-}
 
 /* ------------------------------------------------------------------ */
 /* Random adapters                                                     */
@@ -282,18 +265,6 @@ static void an_adapter_that_does_not_fit_is_refused(void **state)
     assert_int_equal(dsr1_adapter_open(model, random_adapter(deepseek, "wide.gguf", "attn_q", 600, 9), &adapter, NULL),
                      DSR1_ERR_UNSUPPORTED);
     dsr1_model_close(model);
-}
-
-static int open_folder(void **state)
-{
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[400];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
 }
 
 int main(void)

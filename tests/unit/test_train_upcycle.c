@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: PostgreSQL
  */
-#include "train_golden.h"
+#include "train_folder.h"
 
 #include "base/memory.h"
 #include "base/rng.h"
@@ -18,23 +18,7 @@
 
 #define DENSE GOLDEN_FOLDER "llama3-f32.gguf"
 
-static char folder[] = "/tmp/dsr1-upcycle-XXXXXX";
 static const char *const data[] = {"tests/train/policy_table.py"};
-
-static const char *in_folder(const char *name)
-{
-    static char paths[8][300];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, 300, "%s/%s", folder, name);
-    return path;
-}
-
-static void must(dsr1_status status, const dsr1_error *err)
-{
-    if (status != DSR1_OK)
-        fail_msg("%s", err->message);
-}
 
 /* The tiny model's layers have 96 neurons. */
 static struct upcycle_options small(void)
@@ -276,10 +260,5 @@ int main(void)
         cmocka_unit_test(groups_are_equal_and_no_swap_helps),
         cmocka_unit_test(like_directions_come_together),
     };
-    if (!mkdtemp(folder))
-        return 1;
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    char command[100];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return failed || system(command) != 0;
+    return cmocka_run_group_tests(tests, open_folder, remove_folder);
 }
