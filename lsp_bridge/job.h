@@ -32,6 +32,7 @@ struct job_report {
     int prompt_tokens, cached_tokens, completion_tokens;
     int suffix_tokens;          /* of the prompt: those between the lines above and the typed part */
     size_t prefix_bytes, suffix_bytes, context_bytes;
+    double bridge_cpu_ms;       /* the reader's own time of bridge_ms; of an answer from memory, for all of it */
     double bridge_ms, wait_ms, first_ms, total_ms;  /* until it was queued, waited, first token, answered */
     struct buffer raw;          /* what the model wrote */
     char error[sizeof((dsr1_error *) 0)->message];

@@ -271,7 +271,7 @@ static void print_figures(const char *what, struct figures *figures, const char 
 /* From the server's own lines, one a request (stats.file). */
 static void print_costs(int fd)
 {
-    struct figures bridge = {0}, model = {0}, recall = {0}, evaluated = {0}, other = {0}, idle = {0};
+    struct figures bridge = {0}, bridge_cpu = {0}, recall_cpu = {0}, model = {0}, recall = {0}, evaluated = {0}, other = {0}, idle = {0};
     FILE *in = fdopen(fd, "r");
     char *line = NULL;
     size_t capacity = 0;
@@ -283,6 +283,7 @@ static void print_costs(int fd)
         double tokens = (double) rpc_integer(json, "evaluatedTokens", 0);
         bool by_model = source && strcmp(source, "recall") != 0, dropped = outcome && strcmp(outcome, "dropped") == 0;
         add(&bridge, json_number_value(json_object_get(json, "bridgeMs")));
+        add(by_model ? &bridge_cpu : &recall_cpu, json_number_value(json_object_get(json, "bridgeCpuMs")));
         if (!by_model)
             add(&recall, total);
         else if (!dropped)
@@ -298,7 +299,9 @@ static void print_costs(int fd)
     free(line);
     fclose(in);
     print_figures("change and request, until queued", &bridge, "ms");
+    print_figures("  its CPU time", &bridge_cpu, "ms");
     print_figures("answered from memory", &recall, "ms");
+    print_figures("  its CPU time, parsing included", &recall_cpu, "ms");
     print_figures("answered by the model, debounce included", &model, "ms");
     print_figures("cancelled while it ran, until idle", &idle, "ms");
     print_figures("prompt tokens evaluated a request", &evaluated, "tokens");

@@ -6,6 +6,7 @@
 #include "rpc.h"
 
 #include "json_repair.h"
+#include "long_text.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -70,7 +71,9 @@ static void classify(struct rpc_message *message)
 void rpc_parse(struct rpc_message *message, const char *body, size_t size)
 {
     *message = (struct rpc_message){.method = ""};
-    message->root = json_loadb(body, size, 0, NULL);
+    message->root = long_text_parse(body, size);
+    if (!message->root)
+        message->root = json_loadb(body, size, 0, NULL);
     if (!message->root)
         message->root = parse_repaired(body, size);
     if (!message->root)

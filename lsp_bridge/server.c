@@ -265,6 +265,7 @@ static void on_body(struct server *server, const char *body, size_t size)
 {
     struct rpc_message message;
     server->message_at = clock_seconds();
+    server->message_cpu = clock_thread_seconds();
     rpc_parse(&message, body, size);
     if (server->options->record > 0 && message.kind != RPC_BAD)
         record(server, message.root);

@@ -198,15 +198,18 @@ static void suggest(struct server *server, const struct rpc_message *message, en
     server_focus(server, document, cursor);
     struct job *job = ask_job(&ask, document);
     free(schema);
-    if (job)
+    if (job) {
         job->report.bridge_ms = 1e3 * (clock_seconds() - server->message_at) + server->apply_ms;
-    server->apply_ms = 0;
+        job->report.bridge_cpu_ms = 1e3 * (clock_thread_seconds() - server->message_cpu) + server->apply_cpu_ms;
+    }
+    server->apply_ms = server->apply_cpu_ms = 0;
     if (!job || !ask_is_welcome(&server->settings, document, job)) {
         nothing(server, message, kind, job ? TALLY_NOT_WANTED : TALLY_FAILED);
         job_free(job);
         return;
     }
     if (complete_from_recall(job, server->recall)) {
+        job->report.bridge_cpu_ms = 1e3 * (clock_thread_seconds() - server->message_cpu);
         worker_supersede(server->worker, kind);
         server_answer(server, job);
         server_job_done(server, job);

@@ -51,7 +51,8 @@ struct server {
     bool can_configure, can_register_settings, can_progress, has_inline;    /* the client */
     bool can_resolve, can_create, can_version;
     double message_at;              /* clock_seconds() when the message in work was there */
-    double apply_ms;                /* what the last change cost, until a request is told about it */
+    double message_cpu;             /* clock_thread_seconds() then */
+    double apply_ms, apply_cpu_ms;  /* what the last change cost, until a request is told about it */
     unsigned n_actions;
 
     struct settings settings;

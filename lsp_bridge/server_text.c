@@ -90,7 +90,7 @@ static bool set_text(struct server *server, struct document *document, const cha
     size_t added = size + removed - document->text.size;
     accept_change(server->accept, document, from, from + removed, bytes + from, added);
     server_focus(server, document, from + added);
-    return document_set(document, bytes, size);
+    return document_change(document, from, from + removed, bytes + from, added);
 }
 
 static void apply_change(struct server *server, struct document *document, json_t *change)
@@ -135,6 +135,7 @@ void server_did_change(struct server *server, const struct rpc_message *message)
     document_touch(document, clock_seconds());
     accept_look(server->accept, document, false);
     server->apply_ms = 1e3 * (clock_seconds() - server->message_at);
+    server->apply_cpu_ms = 1e3 * (clock_thread_seconds() - server->message_cpu);
 }
 
 void server_did_save(struct server *server, const struct rpc_message *message)

@@ -112,6 +112,31 @@ static void an_update_touches_only_what_differs(void **state)
     gap_text_free(&text);
 }
 
+/* Long texts that are compared in pieces, with the gap anywhere. */
+static void an_update_of_a_long_text_is_what_differs(void **state)
+{
+    enum { SIZE = 5000 };
+    char bytes[SIZE];
+    for (uint64_t seed = 0; seed < 500; seed++) {
+        struct gap_text text = {0};
+        size_t from, removed, at = rng_at(seed, 0) % SIZE, gap = rng_at(seed, 1) % SIZE;
+        memset(bytes, 'a', SIZE);
+        for (size_t i = 40; i < SIZE; i += 41)
+            bytes[i] = '\n';
+        assert_true(gap_text_update(&text, bytes, SIZE, NULL, NULL));
+        assert_true(gap_text_replace(&text, gap, gap, "", 0));
+        bytes[at] = 'b';
+        assert_true(gap_text_update(&text, bytes, SIZE, &from, &removed));
+        assert_int_equal(from, at);
+        assert_int_equal(removed, 1);
+        assert_true(gap_text_replace(&text, gap, gap, "", 0));
+        gap_text_differs(&text, bytes, SIZE, &from, &removed);
+        assert_int_equal(from, SIZE);
+        assert_int_equal(removed, 0);
+        gap_text_free(&text);
+    }
+}
+
 static void columns_count_the_agreed_units(void **state)
 {
     /* a, e acute, CJK, emoji, b: 1, 2, 3, 4 and 1 bytes. */
@@ -242,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_replacements_keep_bytes_and_lines),
         cmocka_unit_test(an_update_touches_only_what_differs),
+        cmocka_unit_test(an_update_of_a_long_text_is_what_differs),
         cmocka_unit_test(columns_count_the_agreed_units),
         cmocka_unit_test(positions_are_clamped),
         cmocka_unit_test(languages_are_guessed_from_the_name),

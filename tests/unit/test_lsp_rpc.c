@@ -9,8 +9,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/buffer.h"
+#include "base/rng.h"
 #include "codepoint.h"
 #include "json_repair.h"
+#include "long_text.h"
 #include "rpc.h"
 
 #include <string.h>
@@ -110,6 +113,77 @@ static void a_path_finds_members_of_members(void **state)
     json_decref(json);
 }
 
+/* Parts of strings, good ones first: all that JSON can spell, and what is wrong with it. */
+static const char *const parts[] = {"x = 1;", "    return value", "\\n", "\\t", "\\\"", "\\\\", "\\/", "\\b\\f\\r", "\\u00e9", "\\u0041",
+                                    "\\u20ac", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\x7f", "a",
+                                    "\\ud83d\\ude00", "\\ud800", "\\u0000", "\\u12", "\\x", "\xff", "\xed\xa0\x80", "\n"};
+enum { GOOD_PARTS = 16, PARTS = sizeof parts / sizeof *parts };
+
+static void long_string(struct buffer *out, uint64_t *n, int n_parts, size_t size)
+{
+    buffer_string(out, "\"");
+    for (size_t end = out->size + size; out->size < end;)
+        buffer_string(out, parts[rng_at(7, (*n)++) % (uint64_t) n_parts]);
+    buffer_string(out, "\"");
+}
+
+/* What is read by the short way is what jansson reads; returns whether it was read. */
+static bool same_as_jansson(const struct buffer *body)
+{
+    json_t *want = json_loadb(body->data, body->size, 0, NULL), *got = long_text_parse(body->data, body->size);
+    bool read = got != NULL;
+    if (got)
+        assert_true(json_equal(got, want));
+    json_decref(want);
+    json_decref(got);
+    return read;
+}
+
+static void long_texts_are_what_jansson_reads(void **state)
+{
+    uint64_t n = 0;
+    int n_read = 0;
+    for (int turn = 0; turn < 300; turn++) {
+        struct buffer body = {0};
+        int n_parts = turn % 3 ? GOOD_PARTS : PARTS;
+        buffer_string(&body, "{\"a\": [{\"text\":");
+        long_string(&body, &n, n_parts, LONG_TEXT_BYTES + rng_at(7, n++) % 100);
+        buffer_string(&body, "}, ");
+        long_string(&body, &n, n_parts, rng_at(7, n++) % 40);
+        buffer_string(&body, ", 1.5, null ], \"b\": ");
+        long_string(&body, &n, GOOD_PARTS, LONG_TEXT_BYTES);
+        buffer_string(&body, turn % 50 ? "}" : "} x");
+        n_read += same_as_jansson(&body);
+        buffer_free(&body);
+    }
+    assert_true(n_read > 10); /* short strings with \\u are left to jansson */
+}
+
+static void check_long(const char *before, const char *behind, bool want)
+{
+    struct buffer body = {0};
+    buffer_string(&body, before);
+    for (int i = 0; i < LONG_TEXT_BYTES; i++)
+        buffer_string(&body, "x");
+    buffer_string(&body, behind);
+    assert_int_equal(same_as_jansson(&body), want);
+    buffer_free(&body);
+}
+
+static void what_looks_like_a_stand_in_is_left_to_jansson(void **state)
+{
+    check_long("{\"text\":\"", "\"}", true);
+    check_long("{\"text\":\"", "\", \"text\": \"short\"}", true);     /* the last one counts */
+    check_long("{\"a\":\"@dsr1-long-text-0\", \"text\":\"", "\"}", false);
+    check_long("{\"a\":\"\\u0040dsr1-long-text-0\", \"text\":\"", "\"}", false);
+    check_long("{\"", "\" : 1}", false);                                /* a key */
+    check_long("{\"text\":\"", "", false);
+    check_long("{\"text\":\"", "\\\"}", false);
+    check_long("{\"text\":\"", "\\\\\"}", true);
+    check_long("[\"", "\"]", true);
+    check_long("\"", "\"", false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +193,8 @@ int main(void)
         cmocka_unit_test(broken_strings_are_copied_to_the_end),
         cmocka_unit_test(each_maximal_subpart_becomes_one_replacement),
         cmocka_unit_test(a_path_finds_members_of_members),
+        cmocka_unit_test(long_texts_are_what_jansson_reads),
+        cmocka_unit_test(what_looks_like_a_stand_in_is_left_to_jansson),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
