@@ -6,6 +6,7 @@
 "use strict";
 const {test} = require("node:test");
 const assert = require("node:assert/strict");
+const fs = require("node:fs");
 const {TextDocument} = require("vscode-languageserver-textdocument");
 const {withEditor, random} = require("./client");
 
@@ -110,16 +111,19 @@ test("in a file of 100,000 lines a key is applied within milliseconds, wherever 
     }
     assert.equal((await editor.document(uri)).text, lines.join("\n"));
 
+    // What the reading thread computes, whatever else the machine does.
+    const computed = () => Number(fs.readFileSync(`/proc/${editor.child.pid}/schedstat`, "utf8").split(" ")[0]) / 1e6;
     const times = [];
-    for (let i = 0; i < 10; i++) {
-        lines[i * 9000] += "y";
-        const text = lines.join("\n"), start = process.hrtime.bigint();
+    for (let i = 0; i < 20; i++) {
+        lines[i * 4900] += "y";
+        const text = lines.join("\n"), start = computed();
         editor.change(uri, {text});
         await editor.command("dsr1.status");
-        times.push(milliseconds(start));
+        times.push(computed() - start);
     }
-    t.diagnostic(`full text of ${lines.join("\n").length} bytes: median ${percentile(times, 0.5).toFixed(1)} ms`);
-    assert.ok(percentile(times, 0.5) < 1000);
+    const most = percentile(times, 0.99);
+    t.diagnostic(`full text of ${lines.join("\n").length} bytes: median ${percentile(times, 0.5).toFixed(1)} ms of CPU, p99 ${most.toFixed(1)} ms`);
+    assert.ok(most < 120, `p99 ${most} ms of CPU`);
     assert.equal((await editor.document(uri)).text, lines.join("\n"));
 }));
 
