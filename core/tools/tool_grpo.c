@@ -4,14 +4,18 @@
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "tools/tool.h"
-#include "train/grpo.h"
+#include "train/grpo_parent.h"
 
 #include "base/clock.h"
+#include "base/error.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t stopped;
@@ -29,10 +33,10 @@ static void on_interrupt(int signal)
     stopped = 1;
 }
 
-static void catch_signals(void)
+static void catch_signals(bool once)
 {
     /* A second one kills the program; a reward's command that has gone is an error of its own. */
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int) SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = once ? (int) SA_RESETHAND : 0};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -107,55 +111,79 @@ static void show(struct display *d, const struct grpo_report *r, int steps)
 /* The run                                                             */
 /* ------------------------------------------------------------------ */
 
-static dsr1_status look_first(struct grpo *g, bool quiet, dsr1_error *err)
-{
-    double reward, length;
-    if (g->eval.n == 0)
-        return DSR1_OK;
-    dsr1_status status = grpo_eval(g, &reward, &length, err);
-    if (status == DSR1_OK && !quiet)
-        fprintf(stderr, "step 0  aside %.3f\n", reward);
-    if (status == DSR1_OK && g->log)
-        fprintf(g->log, "{\"step\": 0, \"eval_reward\": %.9g, \"eval_length\": %.6g}\n", reward, length);
-    return status;
-}
-
 static dsr1_status train(struct grpo *g, const struct grpo_flags *flags, dsr1_error *err)
 {
     int steps = flags->options.steps;
     struct display display = {.start = clock_seconds(), .first = grpo_steps_done(g)};
     struct grpo_report report;
-    dsr1_status status = DSR1_OK;
+    double reward;
     if (!flags->quiet)
         fprintf(stderr, "%d prompts, %zu weights to train, %s\n", g->prompts.n, g->trainable.n,
                 display.first ? "going on from the checkpoint" : "from the start");
-    if (display.first == 0)
-        status = look_first(g, flags->quiet, err);
+    dsr1_status status = grpo_begin(g, &reward, err);
+    if (status == DSR1_OK && !flags->quiet && !isnan(reward))
+        fprintf(stderr, "step 0  aside %.3f\n", reward);
     while (status == DSR1_OK && grpo_steps_done(g) < steps && !stopped) {
         status = grpo_step(g, &report, err);
         if (status == DSR1_OK && !flags->quiet)
             show(&display, &report, steps);
     }
     tool_progress_end();
-    if (status == DSR1_OK)
-        status = stopped ? grpo_save(g, err) : grpo_finish(g, err);
-    return status;
+    if (stopped && (status == DSR1_OK || status == DSR1_ERR_CANCELLED))
+        return grpo_save(g, err);
+    return status == DSR1_OK ? grpo_finish(g, err) : status;
+}
+
+/* The program that started this one: it goes, and so do we; Ctrl-C in its terminal is for it alone. */
+static dsr1_status follow_parent(int fd, dsr1_error *err)
+{
+    struct stat about;
+    if (fd == 0)
+        return DSR1_OK;
+    if (fstat(fd, &about) != 0 || !S_ISSOCK(about.st_mode))
+        return error_set(err, DSR1_ERR_ARGUMENT, "--parent-fd %d is not a socket", fd);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGINT, SIG_IGN);
+    return DSR1_OK;
+}
+
+/* The last line that it gets: "failed STATUS REASON", as dsr1-engine says it. */
+static void tell_failure(int fd, const dsr1_error *err)
+{
+    if (fd > 0)
+        dprintf(fd, "failed %d %s\n", (int) err->status, err->message);
+}
+
+/* A program that keeps the adapter may be killed before it has: it takes the checkpoint away itself. */
+static dsr1_status finish(struct grpo *g, dsr1_error *err)
+{
+    if (g->options.parent > 0)
+        return grpo_parent_done(g, err);
+    unlink(g->checkpoint);
+    return DSR1_OK;
 }
 
 static int run(struct grpo_flags *flags)
 {
     struct grpo grpo;
     dsr1_error err = {0};
-    catch_signals();
-    dsr1_status status = grpo_open(&flags->options, &grpo, &err);
+    int parent = flags->options.parent;
+    catch_signals(parent == 0);
+    flags->options.stop = &stopped;
+    dsr1_status status = follow_parent(parent, &err);
+    if (status == DSR1_OK)
+        status = grpo_open(&flags->options, &grpo, &err);
     if (status == DSR1_OK) {
         status = train(&grpo, flags, &err);
         if (status == DSR1_OK && !stopped)
-            unlink(grpo.checkpoint);
-        else if (status == DSR1_OK)
-            fprintf(stderr, "stopped at step %lld; --resume goes on\n", (long long) grpo_steps_done(&grpo));
+            status = finish(&grpo, &err);
+        else if (status == DSR1_OK && !flags->quiet)
+            fprintf(stderr, "stopped at step %lld; --resume goes on\n", (long long) grpo.told);
         grpo_close(&grpo);
     }
+    if (status != DSR1_OK)
+        tell_failure(parent, &err);
     if (status == DSR1_OK && stopped)
         tool_die_of_interrupt();
     return status == DSR1_OK ? 0 : tool_fail("grpo", &err);
@@ -168,7 +196,7 @@ static int check(const struct command_line *line, struct grpo_flags *f)
         return options_wrong(line, "--prompts is missing");
     if (!o->output)
         return options_wrong(line, "-o is missing");
-    if (!o->reward == !o->reward_command)
+    if ((o->reward != NULL) + (o->reward_command != NULL) + (o->parent > 0) != 1)
         return options_wrong(line, "one of --reward and --reward-cmd is wanted");
     if (!trainable_parse(f->lora, &o->trainable.lora))
         return options_wrong(line, "--lora %s: not a list of attn, q, k, v, o, ffn, shared, experts", f->lora);
@@ -200,6 +228,8 @@ static int check(const struct command_line *line, struct grpo_flags *f)
     {0, "reward", OPTION_STRING, &(f).options.reward, "NAME", "json, label, match or length", 0, 0}, \
     {0, "reward-cmd", OPTION_STRING, &(f).options.reward_command, "COMMAND", "answers JSON lines with rewards", 0, 0}, \
     {0, "reward-timeout", OPTION_FLOAT, &(f).timeout, "SECONDS", "for all answers of a step (60)", 0.001, 1e6}, \
+    {0, "parent-fd", OPTION_INT, &(f).options.parent, "FD", "a socket to the program that gives rewards (grpo_parent.h)", 3, \
+     65536}, \
     {0, "raw", OPTION_FLAG, &(f).options.raw, NULL, "prompts as they are, without the chat template", 0, 0}
 
 #define POLICY_ROWS(f) \

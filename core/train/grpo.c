@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "train/adapter.h"
 #include "train/checkpoint.h"
+#include "train/grpo_parent.h"
 #include "train/serving.h"
 
 #include <math.h>
@@ -284,8 +285,12 @@ static dsr1_status learn(struct grpo *g, struct grpo_report *r, dsr1_error *err)
     dsr1_status status = make_lesson(g, r, &l, err);
     if (status == DSR1_OK)
         status = refer(g, &l, err);
-    for (int i = 0; i < g->options.updates && status == DSR1_OK; i++)
+    for (int i = 0; i < g->options.updates && status == DSR1_OK; i++) {
         status = update(g, &l, i, r, err);
+        /* Half a step is none that a checkpoint could hold. */
+        g->trainer.stop = NULL;
+    }
+    g->trainer.stop = g->options.stop;
     free_lesson(&l);
     r->train_seconds = clock_seconds() - start;
     return status;
@@ -340,6 +345,35 @@ static dsr1_status look_aside(struct grpo *g, struct grpo_report *r, dsr1_error 
     return grpo_eval(g, &r->eval_reward, &r->eval_length, err);
 }
 
+dsr1_status grpo_begin(struct grpo *g, double *reward, dsr1_error *err)
+{
+    double length;
+    *reward = NAN;
+    dsr1_status status = g->options.parent > 0 ? grpo_parent_begin(g, err) : DSR1_OK;
+    if (status != DSR1_OK || g->eval.n == 0 || grpo_steps_done(g) > 0)
+        return status;
+    status = grpo_eval(g, reward, &length, err);
+    if (status == DSR1_OK && g->log)
+        status = grpo_log_eval(g->log, *reward, length, err);
+    if (status == DSR1_OK && g->options.parent > 0)
+        status = grpo_parent_eval(g, *reward, length, err);
+    return status;
+}
+
+static dsr1_status tell(struct grpo *g, const struct grpo_report *r, dsr1_error *err)
+{
+    dsr1_status status = DSR1_OK;
+    if (g->log)
+        status = grpo_log_step(g->log, r, err);
+    if (status == DSR1_OK && g->samples)
+        status = grpo_log_answers(g->samples, g, r->step, err);
+    if (status == DSR1_OK && g->options.parent > 0)
+        status = grpo_parent_step(g, r, err);
+    if (status == DSR1_OK)
+        g->told = r->step;
+    return status;
+}
+
 dsr1_status grpo_step(struct grpo *g, struct grpo_report *report, dsr1_error *err)
 {
     struct grpo_report *r = report;
@@ -359,10 +393,8 @@ dsr1_status grpo_step(struct grpo *g, struct grpo_report *report, dsr1_error *er
     r->cpu_seconds = cpu_seconds() - cpu;
     if (status == DSR1_OK)
         status = look_aside(g, r, err);
-    if (status == DSR1_OK && g->log)
-        status = grpo_log_step(g->log, r, err);
-    if (status == DSR1_OK && g->samples)
-        status = grpo_log_answers(g->samples, g, r->step, err);
+    if (status == DSR1_OK)
+        status = tell(g, r, err);
     if (status == DSR1_OK && g->options.save_every > 0 && r->step % g->options.save_every == 0)
         status = grpo_save(g, err);
     return status;
@@ -370,6 +402,8 @@ dsr1_status grpo_step(struct grpo *g, struct grpo_report *report, dsr1_error *er
 
 dsr1_status grpo_save(struct grpo *g, dsr1_error *err)
 {
+    if (g->told != grpo_steps_done(g))
+        return DSR1_OK;
     return checkpoint_write(&g->trainable, &g->optimizer, g->fingerprint, g->checkpoint, err);
 }
 

@@ -7,6 +7,7 @@
  * come out with any number of threads, stopped and resumed or not.
  *
  *     grpo_open(&options, &grpo, err)
+ *     grpo_begin(&grpo, err)                          looks aside, where prompts were set aside
  *     while (grpo_steps_done(&grpo) < options.steps)
  *         grpo_step(&grpo, &report, err)
  *     grpo_finish(&grpo, err)                         writes the adapter
@@ -24,6 +25,7 @@
 #include "api/handle.h"
 #include "train/rollout.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 /* What becomes of answers that max_tokens cut off. */
@@ -44,6 +46,7 @@ struct grpo_options {
     const char *samples;        /* JSON lines, one an answer; or NULL */
     const char *reward;         /* a built-in one; or NULL and */
     const char *reward_command;
+    int parent;                 /* or a socket to the program that gives rewards and is told everything (grpo_parent.h) */
     double reward_timeout;      /* seconds for a step's answers */
     bool raw;                   /* prompts without the chat template */
     struct trainable_options trainable;
@@ -64,6 +67,8 @@ struct grpo_options {
     int threads;                /* 0: the cores of this process */
     uint64_t seed;
     bool resume;
+    /* Not 0: the step at hand is given up, with DSR1_ERR_CANCELLED. May be NULL. */
+    const volatile sig_atomic_t *stop;
 };
 
 struct grpo_report {
@@ -99,6 +104,7 @@ struct grpo {
     struct reward reward;
     char *checkpoint;
     uint64_t fingerprint;
+    int64_t told;               /* the last step in the log: what a checkpoint may say */
     FILE *log, *samples;
     /* The step at hand: groups side by side, as many as all rounds may bring. */
     int n_groups, room;
@@ -115,18 +121,24 @@ void grpo_close(struct grpo *g);
 
 int64_t grpo_steps_done(const struct grpo *g);
 
+/* Where a run starts anew: looks at what was set aside. *reward is NAN where nothing was, or at another step. */
+dsr1_status grpo_begin(struct grpo *g, double *reward, dsr1_error *err);
+
+/* A step that is stopped has not happened, but for one that was stopped while it looked aside: no checkpoint is then. */
 dsr1_status grpo_step(struct grpo *g, struct grpo_report *report, dsr1_error *err);
 
 /* Mean reward and length of answers to the prompts set aside, one each, with the adapter as it is. The same draws each time. */
 dsr1_status grpo_eval(struct grpo *g, double *reward, double *length, dsr1_error *err);
 
-dsr1_status grpo_save(struct grpo *g, dsr1_error *err);     /* a checkpoint, now */
+/* A checkpoint, now; nothing where the log does not have all steps that were done. */
+dsr1_status grpo_save(struct grpo *g, dsr1_error *err);
 dsr1_status grpo_finish(struct grpo *g, dsr1_error *err);   /* the adapter */
 
 /* "mask", "keep", "penalty"; false for others. */
 bool grpo_parse_overlong(const char *text, enum grpo_overlong *overlong);
 
 /* grpo_log.c */
+dsr1_status grpo_log_eval(FILE *log, double reward, double length, dsr1_error *err);    /* before the first step */
 dsr1_status grpo_log_step(FILE *log, const struct grpo_report *report, dsr1_error *err);
 dsr1_status grpo_log_answers(FILE *samples, const struct grpo *g, int64_t step, dsr1_error *err);
 

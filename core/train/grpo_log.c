@@ -5,13 +5,24 @@
  */
 #include "base/error.h"
 #include "train/grpo.h"
+#include "train/json_text.h"
 
 #include <jansson.h>
 #include <math.h>
+#include <string.h>
 
 static dsr1_status flushed(FILE *file, dsr1_error *err)
 {
     return fflush(file) == 0 && !ferror(file) ? DSR1_OK : error_errno(err, DSR1_ERR_IO, "cannot write the log");
+}
+
+dsr1_status grpo_log_eval(FILE *log, double reward, double length, dsr1_error *err)
+{
+    fprintf(log, "{\"step\": 0");
+    if (isfinite(reward))
+        fprintf(log, ", \"eval_reward\": %.9g", reward);
+    fprintf(log, ", \"eval_length\": %.6g}\n", length);
+    return flushed(log, err);
 }
 
 dsr1_status grpo_log_step(FILE *log, const struct grpo_report *r, dsr1_error *err)
@@ -37,11 +48,11 @@ dsr1_status grpo_log_answers(FILE *samples, const struct grpo *g, int64_t step, 
     for (int i = 0; i < g->n_groups * g->options.group; i++) {
         const struct rollout *a = &g->answers[i];
         const struct prompt *p = &g->prompts.items[g->group_prompt[i / g->options.group]];
-        json_t *text = json_stringn(a->text.data, a->text.size);
-        json_t *line = json_pack("{s:I, s:s, s:o, s:o, s:f, s:i}", "step", (json_int_t) step, "prompt", p->text,
-                                 "completion", text ? text : json_null(), "reward",
-                                 isnan(g->rewards[i]) ? json_null() : json_real(g->rewards[i]), "advantage",
-                                 (double) g->advantages[i], "tokens", a->n_tokens - a->n_prompt);
+        json_t *line = json_pack("{s:I, s:o, s:o, s:o, s:f, s:i, s:s}", "step", (json_int_t) step, "prompt",
+                                 json_text(p->text, strlen(p->text)), "completion", json_text(a->text.data, a->text.size),
+                                 "reward", isnan(g->rewards[i]) ? json_null() : json_real(g->rewards[i]), "advantage",
+                                 (double) g->advantages[i], "tokens", a->n_tokens - a->n_prompt, "finish",
+                                 reward_finish_name(a->finish));
         if (!line || json_dumpf(line, samples, 0) != 0)
             fprintf(samples, "{\"step\": %lld}", (long long) step);
         fputc('\n', samples);

@@ -19,7 +19,7 @@ static dsr1_status check_options(const struct grpo_options *o, dsr1_error *err)
 {
     if (o->n_prompts < 1 || o->group < 2 || o->steps < 1 || o->updates < 1 || o->max_tokens < 1 || o->refill < 0)
         return error_set(err, DSR1_ERR_ARGUMENT, "prompts, steps, updates and tokens must be positive, groups 2 or more");
-    if (!o->reward == !o->reward_command)
+    if ((o->reward != NULL) + (o->reward_command != NULL) + (o->parent > 0) != 1)
         return error_set(err, DSR1_ERR_ARGUMENT, "one reward is wanted");
     if ((int64_t) o->n_prompts * o->group * (o->refill + 1) > 1 << 20)
         return error_set(err, DSR1_ERR_LIMIT, "too many answers per step");
@@ -38,7 +38,7 @@ static uint64_t fingerprint_of(const struct grpo *g)
                         p->beta, w->rank, (double) w->alpha, w->lora, w->whole, (double) a->rate, (double) a->beta1,
                         (double) a->beta2, (double) a->epsilon, (double) a->decay, (double) a->clip, a->warmup,
                         a->schedule, a->steps, (double) a->floor};
-    const char *reward = o->reward ? o->reward : o->reward_command;
+    const char *reward = o->reward ? o->reward : o->reward_command ? o->reward_command : "";
     uint64_t hash = checkpoint_hash(0, numbers, sizeof numbers);
     hash = checkpoint_hash(hash, &o->seed, sizeof o->seed);
     hash = checkpoint_hash(hash, reward, strlen(reward));
@@ -92,6 +92,16 @@ static dsr1_status open_step(struct grpo *g, dsr1_error *err)
                                                                                      : error_nomem(err, "a step");
 }
 
+static dsr1_status open_reward(struct grpo *g, dsr1_error *err)
+{
+    const struct grpo_options *o = &g->options;
+    dsr1_status status = o->reward         ? reward_open(o->reward, &g->reward, err)
+                         : o->parent > 0   ? reward_open_socket(o->parent, &g->reward, err)
+                                           : reward_open_command(o->reward_command, o->reward_timeout, &g->reward, err);
+    g->reward.stop = g->rollouts.stop = g->trainer.stop = o->stop;
+    return status;
+}
+
 static dsr1_status open_files(struct grpo *g, dsr1_error *err)
 {
     const struct grpo_options *o = &g->options;
@@ -107,7 +117,7 @@ static dsr1_status open_files(struct grpo *g, dsr1_error *err)
     } else if (o->init) {
         status = adapter_read(&g->trainable, o->init, err);
     }
-    int64_t done = resumed ? grpo_steps_done(g) : 0;
+    int64_t done = g->told = resumed ? grpo_steps_done(g) : 0;
     if (status == DSR1_OK && o->log)
         status = run_log_open(o->log, done, &g->log, err);
     if (status == DSR1_OK && o->samples)
@@ -130,8 +140,7 @@ dsr1_status grpo_open(const struct grpo_options *options, struct grpo *g, dsr1_e
     if (status == DSR1_OK)
         status = open_step(g, err);
     if (status == DSR1_OK)
-        status = o->reward ? reward_open(o->reward, &g->reward, err)
-                           : reward_open_command(o->reward_command, o->reward_timeout, &g->reward, err);
+        status = open_reward(g, err);
     if (status == DSR1_OK) {
         g->fingerprint = fingerprint_of(g);
         status = open_files(g, err);

@@ -137,6 +137,12 @@ dsr1_status reward_open_command(const char *command, double timeout, struct rewa
     return reward_command_open(command, timeout, &reward->command, err);
 }
 
+dsr1_status reward_open_socket(int fd, struct reward *reward, dsr1_error *err)
+{
+    *reward = (struct reward){0};
+    return reward_command_open_socket(fd, &reward->command, err);
+}
+
 void reward_close(struct reward *reward)
 {
     reward_command_close(reward->command);

@@ -12,6 +12,8 @@
 
 #include "dsr1.h"
 
+#include <signal.h>
+
 struct reward_item {
     const char *prompt;
     const char *meta;           /* JSON text */
@@ -28,6 +30,7 @@ typedef double (*reward_fn)(const struct reward_item *item);
 struct reward {
     reward_fn built_in;
     struct reward_command *command;
+    const volatile sig_atomic_t *stop;  /* not 0: reward_score() gives up with DSR1_ERR_CANCELLED; may be NULL */
     int n_errors;               /* of the last call */
     char last_error[300];
 };
@@ -45,7 +48,16 @@ dsr1_status reward_open(const char *name, struct reward *reward, dsr1_error *err
 /* A shell command that lives as long as the reward. timeout: seconds for all answers of one call. */
 dsr1_status reward_open_command(const char *command, double timeout, struct reward *reward, dsr1_error *err);
 
+/*
+ * The program that started this one, on the other end of a socket: asked like a command, but if it goes, that is
+ * DSR1_ERR_IO. It has its own time limits. The socket stays the caller's.
+ */
+dsr1_status reward_open_socket(int fd, struct reward *reward, dsr1_error *err);
+
 void reward_close(struct reward *reward);       /* accepts a zeroed one */
+
+/* "end", "stop" or "length" */
+const char *reward_finish_name(dsr1_finish finish);
 
 /* Fills values (n). DSR1_ERR_IO when the command cannot be run; failures of single answers are NAN. */
 dsr1_status reward_score(struct reward *reward, const struct reward_item *items, int n, double *values,
@@ -56,6 +68,8 @@ void reward_failed(struct reward *reward, const char *why);
 
 /* reward_command.c */
 dsr1_status reward_command_open(const char *command, double timeout, struct reward_command **out, dsr1_error *err);
+dsr1_status reward_command_open_socket(int fd, struct reward_command **out, dsr1_error *err);
+struct line_peer *reward_command_peer(struct reward_command *c);
 void reward_command_close(struct reward_command *c);
 dsr1_status reward_command_score(struct reward *reward, const struct reward_item *items, int n, double *values,
                                  dsr1_error *err);

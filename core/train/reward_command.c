@@ -6,16 +6,17 @@
  *     {"id": 3, "prompt": .., "meta": .., "completion": .., "finish": "end"}
  *     {"id": 3, "reward": 0.5}        or {"id": 3, "error": "why"}
  *
- * A batch is written while answers are read, so that neither side waits for the other's full pipe. What is not answered
- * in time, wrongly, or not at all has no reward; a command that has gone is started again with the next batch. SIGPIPE
- * is the caller's to ignore.
+ * What is not answered in time, wrongly, or not at all has no reward; a command that has gone is started again with the
+ * next batch. The same is spoken with a program that started this one and left a socket, which cannot be started again.
+ * SIGPIPE is the caller's to ignore.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "base/buffer.h"
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "train/json_text.h"
+#include "train/line_peer.h"
 #include "train/reward.h"
 
 #include <errno.h>
@@ -30,14 +31,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 1 << 20 };
-
 struct reward_command {
-    char *text;
+    char *text;                 /* NULL: the program that started this one */
     double timeout;
     pid_t pid;                  /* 0: not running */
-    int to, from;
-    struct buffer in;           /* read, but no whole line yet */
+    struct line_peer peer;
     long long next_id;
 };
 
@@ -73,11 +71,7 @@ static dsr1_status start(struct reward_command *c, dsr1_error *err)
         return error_errno(err, DSR1_ERR_IO, "cannot start the reward's command");
     }
     setpgid(c->pid, c->pid);
-    c->to = in[1];
-    c->from = out[0];
-    fcntl(c->to, F_SETFL, O_NONBLOCK);
-    fcntl(c->from, F_SETFL, O_NONBLOCK);
-    c->in.size = 0;
+    line_peer_begin(&c->peer, in[1], out[0]);
     return DSR1_OK;
 }
 
@@ -86,8 +80,8 @@ static void stop(struct reward_command *c, bool at_once)
 {
     if (c->pid == 0)
         return;
-    close(c->to);
-    close(c->from);
+    close(c->peer.to);
+    close(c->peer.from);
     for (int i = 0; i < 200 && !at_once; i++) {
         if (waitpid(c->pid, NULL, WNOHANG) == c->pid) {
             kill(-c->pid, SIGKILL);     /* what it left behind */
@@ -118,12 +112,27 @@ dsr1_status reward_command_open(const char *command, double timeout, struct rewa
     return status;
 }
 
+dsr1_status reward_command_open_socket(int fd, struct reward_command **out, dsr1_error *err)
+{
+    struct reward_command *c = *out = memory_array(1, sizeof *c);
+    if (!c)
+        return error_nomem(err, "a reward");
+    c->timeout = INFINITY;
+    line_peer_begin(&c->peer, fd, fd);
+    return DSR1_OK;
+}
+
+struct line_peer *reward_command_peer(struct reward_command *c)
+{
+    return &c->peer;
+}
+
 void reward_command_close(struct reward_command *c)
 {
     if (!c)
         return;
     stop(c, false);
-    buffer_free(&c->in);
+    line_peer_close(&c->peer);
     free(c->text);
     free(c);
 }
@@ -132,25 +141,7 @@ void reward_command_close(struct reward_command *c)
 /* Lines                                                               */
 /* ------------------------------------------------------------------ */
 
-/* Bytes that are no UTF-8 become U+FFFD: JSON has no others. */
-static json_t *text_json(const char *text, size_t size)
-{
-    json_t *value = json_stringn(text, size);
-    if (value)
-        return value;
-    struct buffer clean = {0};
-    for (size_t i = 0; i < size; i++) {
-        if ((unsigned char) text[i] < 0x80)
-            buffer_append(&clean, text + i, 1);
-        else
-            buffer_append(&clean, "\xef\xbf\xbd", 3);
-    }
-    value = json_stringn(clean.data ? clean.data : "", clean.size);
-    buffer_free(&clean);
-    return value;
-}
-
-static const char *finish_name(dsr1_finish finish)
+const char *reward_finish_name(dsr1_finish finish)
 {
     return finish == DSR1_FINISH_END ? "end" : finish == DSR1_FINISH_STOP ? "stop" : "length";
 }
@@ -158,9 +149,9 @@ static const char *finish_name(dsr1_finish finish)
 static void write_item(struct buffer *out, const struct reward_item *item, long long id)
 {
     json_t *line = json_pack("{s:I, s:o, s:o, s:o, s:s}", "id", (json_int_t) id, "prompt",
-                             text_json(item->prompt, strlen(item->prompt)), "meta",
+                             json_text(item->prompt, strlen(item->prompt)), "meta",
                              json_loads(item->meta, JSON_DECODE_ANY, NULL), "completion",
-                             text_json(item->answer, item->size), "finish", finish_name(item->finish));
+                             json_text(item->answer, item->size), "finish", reward_finish_name(item->finish));
     char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
     if (text) {
         buffer_string(out, text);
@@ -179,8 +170,9 @@ struct scoring {
     double *values;
 };
 
-static void read_line(struct scoring *s, const char *line, size_t size)
+static bool read_line(void *user, const char *line, size_t size)
 {
+    struct scoring *s = user;
     json_t *object = json_loadb(line, size, 0, NULL), *id = json_object_get(object, "id");
     json_t *value = json_object_get(object, "reward");
     long long at = json_is_integer(id) ? json_integer_value(id) - s->first : -1;
@@ -198,64 +190,34 @@ static void read_line(struct scoring *s, const char *line, size_t size)
             reward_failed(s->reward, why ? why : "the reward's command gave no number");
     }
     json_decref(object);
+    return s->n_open > 0;
 }
 
-static void read_lines(struct scoring *s, struct buffer *in)
+static const char *why_not(const struct reward_command *c, enum line_peer_end end)
 {
-    char *end;
-    while (in->size > 0 && (end = memchr(in->data, '\n', in->size))) {
-        size_t size = (size_t) (end - in->data);
-        if (size > 0)
-            read_line(s, in->data, size);
-        buffer_drop(in, size + 1);
-    }
+    static const char *const reasons[] = {
+        [LINE_PEER_LATE] = "the reward's command took too long",
+        [LINE_PEER_BROKEN] = "the reward's command cannot be reached",
+        [LINE_PEER_GONE] = "the reward's command has ended",
+    };
+    return end == LINE_PEER_GONE && !c->text ? "the program that gives rewards has ended" : reasons[end];
 }
 
-/* Returns false when the other side is gone. */
-static bool read_some(struct reward_command *c)
+/* Until all are answered; what was not has its reason noted. */
+static dsr1_status exchange(struct reward_command *c, struct scoring *s, const struct buffer *out, dsr1_error *err)
 {
-    for (;;) {
-        char *to = buffer_reserve(&c->in, 65536);
-        ssize_t n = to ? read(c->from, to, 65536) : 0;
-        if (n < 0)
-            return errno == EAGAIN || errno == EINTR;
-        if (n == 0 || c->in.size > LINE_MAX_BYTES)
-            return false;
-        c->in.size += (size_t) n;
-        if (n < 65536)
-            return true;
-    }
-}
-
-static bool write_some(struct reward_command *c, const struct buffer *out, size_t *written)
-{
-    while (*written < out->size) {
-        ssize_t n = write(c->to, out->data + *written, out->size - *written);
-        if (n < 0)
-            return errno == EAGAIN || errno == EINTR;
-        *written += (size_t) n;
-    }
-    return true;
-}
-
-/* Until all are answered. NULL, or why some are not. */
-static const char *exchange(struct reward_command *c, struct scoring *s, const struct buffer *out)
-{
-    size_t written = 0;
-    double end = clock_seconds() + c->timeout;
-    while (s->n_open > 0) {
-        double left = end - clock_seconds();
-        struct pollfd fds[2] = {{.fd = c->from, .events = POLLIN}, {.fd = c->to, .events = POLLOUT}};
-        if (left <= 0)
-            return "the reward's command took too long";
-        if (poll(fds, written < out->size ? 2 : 1, (int) (left * 1000) + 1) < 0 && errno != EINTR)
-            return "the reward's command cannot be reached";
-        bool there = !fds[0].revents || read_some(c);
-        read_lines(s, &c->in);
-        if (s->n_open > 0 && (!there || (fds[1].revents && !write_some(c, out, &written))))
-            return "the reward's command has ended";
-    }
-    return NULL;
+    enum line_peer_end end = line_peer_exchange(&c->peer, out, c->timeout, read_line, s);
+    if (end == LINE_PEER_DONE)
+        return DSR1_OK;
+    if (end == LINE_PEER_STOPPED)
+        return error_set(err, DSR1_ERR_CANCELLED, "stopped");
+    if (!c->text)
+        return error_set(err, DSR1_ERR_IO, "%s", why_not(c, end));
+    for (int i = 0; i < s->n; i++)
+        if (!s->done[i])
+            reward_failed(s->reward, why_not(c, end));
+    stop(c, true);
+    return DSR1_OK;
 }
 
 dsr1_status reward_command_score(struct reward *reward, const struct reward_item *items, int n, double *values,
@@ -264,9 +226,10 @@ dsr1_status reward_command_score(struct reward *reward, const struct reward_item
     struct reward_command *c = reward->command;
     struct scoring s = {.reward = reward, .first = c->next_id, .n = n, .n_open = n, .values = values};
     struct buffer out = {0};
-    dsr1_status status = c->pid == 0 ? start(c, err) : DSR1_OK;
+    dsr1_status status = c->text && c->pid == 0 ? start(c, err) : DSR1_OK;
     if (status != DSR1_OK)
         return status;
+    c->peer.stop = reward->stop;
     s.done = memory_array((size_t) n, sizeof *s.done);
     for (int i = 0; i < n; i++) {
         values[i] = NAN;
@@ -275,12 +238,7 @@ dsr1_status reward_command_score(struct reward *reward, const struct reward_item
     if (!s.done || out.failed) {
         status = error_nomem(err, "rewards");
     } else {
-        const char *why = exchange(c, &s, &out);
-        for (int i = 0; i < n && why; i++)
-            if (!s.done[i])
-                reward_failed(reward, why);
-        if (why)
-            stop(c, true);
+        status = exchange(c, &s, &out, err);
     }
     free(s.done);
     buffer_free(&out);

@@ -21,6 +21,7 @@ struct writing {
     uint16_t *experts;          /* n_limit positions x n_layers x n_used */
     uint8_t *seen;              /* n_prompt: are the prompt's known? */
     int n_limit;
+    uint64_t id;                /* of its request; 0: not asked */
     bool done;
     dsr1_error err;
 };
@@ -172,10 +173,27 @@ static dsr1_status submit_group(struct rollouts *all, struct lora *lora, int p, 
                                 .want_logprobs = true, .want_experts = all->n_used > 0,
                                 .adapter = (dsr1_adapter *) lora, .scope = scope,
                                 .on_event = on_event, .user = &writing[m]};
-        uint64_t id;
-        status = dsr1_engine_submit(all->engine, &request, &id, err);
+        status = dsr1_engine_submit(all->engine, &request, &writing[m].id, err);
     }
     return status;
+}
+
+/* Until all are done, also after a failure: the engine must not write into what is freed. */
+static dsr1_status run_engine(struct rollouts *all, const struct writing *writing, size_t n, dsr1_error *err)
+{
+    bool stopped = false;
+    int left;
+    while ((left = dsr1_engine_step(all->engine, err)) > 0) {
+        if (stopped || !all->stop || !*all->stop)
+            continue;
+        stopped = true;
+        for (size_t i = 0; i < n; i++)
+            if (writing[i].id && !writing[i].done)
+                dsr1_engine_cancel(all->engine, writing[i].id);
+    }
+    if (left < 0)
+        return (dsr1_status) left;
+    return stopped ? error_set(err, DSR1_ERR_CANCELLED, "stopped") : DSR1_OK;
 }
 
 dsr1_status rollouts_run(struct rollouts *all, struct lora *lora, const struct rollout_prompt *prompts, int n,
@@ -188,12 +206,8 @@ dsr1_status rollouts_run(struct rollouts *all, struct lora *lora, const struct r
     for (int p = 0; p < n && status == DSR1_OK; p++)
         status = submit_group(all, lora, p, o, &prompts[p], writing + (size_t) p * (size_t) o->group,
                               out + (size_t) p * (size_t) o->group, err);
-    /* Also after a failure: the engine must not write into what is freed below. */
-    int left;
-    while ((left = dsr1_engine_step(all->engine, err)) > 0)
-        ;
-    if (left < 0 && status == DSR1_OK)
-        status = (dsr1_status) left;
+    dsr1_status ran = run_engine(all, writing, writing ? total : 0, err);
+    status = status == DSR1_OK ? ran : status;
     for (size_t i = 0; i < total && status == DSR1_OK; i++)
         status = finish(&writing[i], err);
     for (size_t i = 0; writing && i < total; i++) {

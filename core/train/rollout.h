@@ -14,6 +14,8 @@
 #include "model/lora.h"
 #include "train/real.h"
 
+#include <signal.h>
+
 struct rollout_prompt {
     const int32_t *tokens;
     int n;
@@ -42,6 +44,7 @@ struct rollouts {
     dsr1_engine *engine;
     int n_layers, n_used;       /* n_used 0: a dense model */
     uint64_t n_groups;          /* sampled so far */
+    const volatile sig_atomic_t *stop;  /* not 0: rollouts_run() gives up with DSR1_ERR_CANCELLED; may be NULL */
 };
 
 /* n_batch: answers at a time; context: tokens of prompt and answer; n_used: experts per token, 0: as the file says. */

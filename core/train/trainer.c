@@ -116,6 +116,8 @@ static dsr1_status run_shard(const struct round *r, struct trainer_worker *w, in
 {
     struct batch b = view(r, shard);
     int *chosen;
+    if (r->trainer->stop && *r->trainer->stop)
+        return error_set(err, DSR1_ERR_CANCELLED, "stopped");
     size_t size = (size_t) batch_rows(&b) * (size_t) r->trainer->net->shape.n_embd * sizeof(real);
     dsr1_status status = cut_chosen(r, &b, &chosen, err);
     if (status == DSR1_OK && r->backward)

@@ -15,6 +15,8 @@
 #include "train/pass.h"
 #include "train/trainable.h"
 
+#include <signal.h>
+
 enum { TRAINER_SHARD = 512 };
 
 /* What a thread has of its own. */
@@ -46,6 +48,7 @@ struct trainer {
     struct trainer_worker *workers;
     real *grad;                 /* the batch's gradient, trainable->n */
     size_t grad_size;
+    const volatile sig_atomic_t *stop;  /* not 0: no shard is begun any more, DSR1_ERR_CANCELLED; may be NULL */
 };
 
 /* Borrows all three; teacher may be NULL or net itself without its adapters loaded. trainable NULL: forward only. */
