@@ -14,22 +14,23 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
     const char *about;
+    bool trains;                /* computes with OpenBLAS */
 } tools[] = {
-    {"info", tool_info, "what a model file is: architecture, tensors, sizes"},
-    {"run", tool_run, "complete a prompt or answer a question"},
-    {"tokenize", tool_tokenize, "text to token ids, and back"},
-    {"template", tool_template, "chat messages to the prompt a model was trained on"},
-    {"logits", tool_logits, "evaluate token ids and write the logits"},
-    {"perplexity", tool_perplexity, "how well a model predicts a text"},
-    {"bench", tool_bench, "prompt and generation speed"},
-    {"quantize", tool_quantize, "a model file with smaller weights"},
-    {"pack", tool_pack, "weights made ready for quick starts"},
-    {"distill", tool_distill, "teach a model what another one says"},
-    {"upcycle", tool_upcycle, "a dense model cut into experts"},
-    {"grpo", tool_grpo, "let a model learn from rewards for its own answers"},
-    {"merge", tool_merge, "an adapter made part of a model file"},
-    {"plot", tool_plot, "the curve of a run as a picture"},
-    {"sft", tool_sft, "teach a model a text, or how to answer"},
+    {"info", tool_info, "what a model file is: architecture, tensors, sizes", false},
+    {"run", tool_run, "complete a prompt or answer a question", false},
+    {"tokenize", tool_tokenize, "text to token ids, and back", false},
+    {"template", tool_template, "chat messages to the prompt a model was trained on", false},
+    {"logits", tool_logits, "evaluate token ids and write the logits", false},
+    {"perplexity", tool_perplexity, "how well a model predicts a text", false},
+    {"bench", tool_bench, "prompt and generation speed", false},
+    {"quantize", tool_quantize, "a model file with smaller weights", false},
+    {"pack", tool_pack, "weights made ready for quick starts", false},
+    {"distill", tool_distill, "teach a model what another one says", true},
+    {"upcycle", tool_upcycle, "a dense model cut into experts", true},
+    {"grpo", tool_grpo, "let a model learn from rewards for its own answers", true},
+    {"merge", tool_merge, "an adapter made part of a model file", false},
+    {"plot", tool_plot, "the curve of a run as a picture", false},
+    {"sft", tool_sft, "teach a model a text, or how to answer", true},
 };
 
 enum { N_TOOLS = sizeof tools / sizeof *tools };
@@ -64,8 +65,11 @@ int main(int argc, char **argv)
         return 0;
     }
     for (size_t i = 0; i < N_TOOLS; i++)
-        if (strcmp(name, tools[i].name) == 0)
+        if (strcmp(name, tools[i].name) == 0) {
+            if (tools[i].trains)
+                tool_tune_blas(argv);
             return tools[i].run(argc - 1, argv + 1);
+        }
     fprintf(stderr, "dsr1: no command %s (see dsr1 --help)\n", name);
     return 2;
 }

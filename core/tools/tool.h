@@ -32,6 +32,9 @@ int tool_plot(int argc, char **argv);
 int tool_sft(int argc, char **argv);
 int tool_upcycle(int argc, char **argv);
 
+/* Starts the program once more where OpenBLAS has chosen kernels far below what the CPU has; returns otherwise. */
+void tool_tune_blas(char **argv);
+
 /* ------------------------------------------------------------------ */
 /* Failing (tool.c)                                                    */
 /* ------------------------------------------------------------------ */
