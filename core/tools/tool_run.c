@@ -24,7 +24,7 @@ struct answer_token {
 };
 
 struct run {
-    const char *model, *prompt, *file, *system;
+    const char *model, *prompt, *file, *system, *suffix;
     const char *choices, *schema, *regex, *grammar;
     bool chat, raw, verbose, json, ignore_end, special, think, no_think, heal, no_draft;
     int max_tokens, top_k, logprobs;
@@ -118,12 +118,29 @@ static dsr1_status chat_tokens(struct run *o, const dsr1_model *model, const dsr
     return o->think && is_constrained(o) && !o->reasoning_open ? open_reasoning(o, model, tokens, err) : DSR1_OK;
 }
 
+static dsr1_status fim_tokens(const struct run *o, const dsr1_model *model, const struct buffer *prefix,
+                              struct int_list *tokens, dsr1_error *err)
+{
+    const char *text = prefix->data ? prefix->data : "";
+    size_t size = strlen(o->suffix);
+    ptrdiff_t n = dsr1_fim_tokens(model, text, prefix->size, o->suffix, size, NULL, 0, err);
+    if (n < 0)
+        return err->status;
+    *tokens = (struct int_list){memory_array((size_t) n, sizeof *tokens->items), (size_t) n};
+    if (!tokens->items)
+        return error_nomem(err, "the prompt");
+    dsr1_fim_tokens(model, text, prefix->size, o->suffix, size, tokens->items, tokens->n, err);
+    return err->status;
+}
+
 static dsr1_status make_prompt(struct run *o, const dsr1_model *model, const dsr1_model_info *info,
                                struct int_list *tokens, dsr1_error *err)
 {
     struct buffer prompt = {0};
     dsr1_status status = read_prompt(o, &prompt, err);
-    if (status == DSR1_OK && (o->chat || (!o->raw && *info->template_name))) {
+    if (status == DSR1_OK && o->suffix)
+        status = fim_tokens(o, model, &prompt, tokens, err);
+    else if (status == DSR1_OK && (o->chat || (!o->raw && *info->template_name))) {
         if (!o->prompt)
             drop_newline(&prompt);
         if (prompt.size && memchr(prompt.data, 0, prompt.size))
@@ -407,6 +424,8 @@ static int check_usage(const struct run *o, const struct command_line *line)
         return options_wrong(line, "-p and -f exclude each other");
     if (o->chat && o->raw)
         return options_wrong(line, "--chat and --raw exclude each other");
+    if (o->suffix && (o->chat || o->system))
+        return options_wrong(line, "--suffix excludes --chat and --system");
     if (o->system && o->raw)
         return options_wrong(line, "--system needs a chat, and --raw is none");
     if (!!o->choices + !!o->schema + !!o->regex + !!o->grammar > 1)
@@ -426,6 +445,7 @@ int tool_run(int argc, char **argv)
         TOOL_ADAPTER_ROW(o.engine),
         {'p', "prompt", OPTION_STRING, &o.prompt, "TEXT", "the prompt", 0, 0},
         {'f', "file", OPTION_STRING, &o.file, "FILE", "read it from a file (default: standard input)", 0, 0},
+        {0, "suffix", OPTION_STRING, &o.suffix, "TEXT", "the answer is what belongs between the prompt and this", 0, 0},
         {'n', "max-tokens", OPTION_INT, &o.max_tokens, "N", "tokens of the answer (256; -1: to the end of the context)",
          -1, INT32_MAX},
         {0, "chat", OPTION_FLAG, &o.chat, NULL, "ask through the chat template (default where there is one)", 0, 0},

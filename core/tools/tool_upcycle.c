@@ -83,6 +83,7 @@ int tool_upcycle(int argc, char **argv)
         {0, "epochs", OPTION_INT, &o.epochs, "N", "of improving the routers (12)", 0, 1000},
         {0, "type", OPTION_STRING, &type, "TYPE", "format of the down matrices (q8_0); keep: as they are (docs/training.md)", 0, 0},
         {0, "name", OPTION_STRING, &o.name, "TEXT", "general.name of the new file", 0, 0},
+        {0, "fim", OPTION_STRING, &o.fim, "PRE,SUF,MID", "tokens that will ask for the middle of a text", 0, 0},
         {0, "seed", OPTION_SEED, &o.seed, "N", "of windows and groups (1)", 0, 0},
         {'t', "threads", OPTION_INT, &o.threads, "N", "threads (default: the cores of this process)", 1, 1024},
         {0, "json", OPTION_FLAG, &json, NULL, "print JSON", 0, 0},

@@ -144,8 +144,56 @@ static dsr1_status add_conversation(struct reader *r, const json_t *list)
     return add_messages(r, messages, n);
 }
 
+/* ------------------------------------------------------------------ */
+/* Filling in the middle                                               */
+/* ------------------------------------------------------------------ */
+
+/* `asked` tokens that ask for a middle, then the middle and the end, n in all: the prefix loses what is too much. */
+static dsr1_status add_asked(struct reader *r, int32_t *tokens, size_t n, size_t asked)
+{
+    size_t first = 0, excess = n > (size_t) r->n_tokens ? n - (size_t) r->n_tokens : 0;
+    while (tokens[first++] != tokenizer_fim_prefix(r->tokenizer)) {
+    }
+    for (size_t i = first; i < first + excess; i++)
+        if (i >= asked || tokens[i] == tokenizer_fim_suffix(r->tokenizer))
+            return broken(r, "suffix and middle are longer than a sequence");
+    memmove(tokens + first, tokens + first + excess, (n - first - excess) * sizeof *tokens);
+    uint8_t *counts = memory_array(n, 1);
+    if (!counts)
+        return error_nomem(r->err, "a middle");
+    memset(counts + asked - excess, 1, n - asked);
+    add_sequence(r, tokens, counts, n - excess);
+    free(counts);
+    return DSR1_OK;
+}
+
+static dsr1_status add_middle(struct reader *r, const json_t *prefix, const json_t *suffix, const json_t *middle)
+{
+    const char *p = json_string_value(prefix), *s = json_string_value(suffix), *m = json_string_value(middle);
+    size_t p_size = json_string_length(prefix), s_size = json_string_length(suffix), m_size = json_string_length(middle);
+    ptrdiff_t asked = fim_encode(r->tokenizer, p, p_size, s, s_size, NULL, 0, r->err);
+    if (asked < 0)
+        return (dsr1_status) asked;
+    ptrdiff_t more = tokenizer_encode(r->tokenizer, m, m_size, 0, NULL, 0);
+    if (more < 0)
+        return error_set(r->err, (dsr1_status) more, "%s: cannot tokenise", r->file);
+    size_t n = (size_t) asked + (size_t) more;
+    int32_t *tokens = memory_array(n + 1, sizeof *tokens);
+    if (!tokens)
+        return error_nomem(r->err, "a middle");
+    fim_encode(r->tokenizer, p, p_size, s, s_size, tokens, (size_t) asked, r->err);
+    tokenizer_encode(r->tokenizer, m, m_size, 0, tokens + asked, (size_t) more);
+    if (tokenizer_eos(r->tokenizer) >= 0)
+        tokens[n++] = tokenizer_eos(r->tokenizer);
+    dsr1_status status = add_asked(r, tokens, n, (size_t) asked);
+    free(tokens);
+    return status;
+}
+
 static dsr1_status add_object(struct reader *r, const json_t *object)
 {
+    const json_t *prefix = json_object_get(object, "prefix"), *suffix = json_object_get(object, "suffix");
+    const json_t *middle = json_object_get(object, "middle");
     const json_t *text = json_object_get(object, "text"), *list = json_object_get(object, "messages");
     const char *prompt = json_string_value(json_object_get(object, "prompt"));
     const char *completion = json_string_value(json_object_get(object, "completion"));
@@ -153,8 +201,10 @@ static dsr1_status add_object(struct reader *r, const json_t *object)
         return add_text(r, json_string_value(text), json_string_length(text));
     if (list)
         return add_conversation(r, list);
+    if (json_is_string(prefix) && json_is_string(suffix) && json_is_string(middle))
+        return add_middle(r, prefix, suffix, middle);
     if (!prompt || !completion)
-        return broken(r, "neither \"text\", \"messages\" nor \"prompt\" and \"completion\"");
+        return broken(r, "neither \"text\", \"messages\", \"prompt\" and \"completion\" nor \"prefix\", \"suffix\" and \"middle\"");
     return add_messages(r, (const dsr1_message[]){{"user", prompt}, {"assistant", completion}}, 2);
 }
 

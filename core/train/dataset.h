@@ -2,8 +2,9 @@
  * dataset.h - files to sequences of tokens, and the order in which they are learned
  *
  * A text file is cut into windows. A .jsonl file has one object a line: {"text": ..}, windows, too;
- * {"messages": [{"role", "content"}, ..]} through the chat template, where the loss counts what the assistant says; or
- * {"prompt", "completion"}, the same as a question and its answer.
+ * {"messages": [{"role", "content"}, ..]} through the chat template, where the loss counts what the assistant says;
+ * {"prompt", "completion"}, the same as a question and its answer; or {"prefix", "suffix", "middle"}, where it counts the
+ * middle that the vocabulary's fill-in-the-middle tokens ask for, and its end.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -25,8 +26,8 @@ struct dataset {
 };
 
 /*
- * Reads files with the vocabulary and template of model; windows and conversations have at most n_tokens tokens (what
- * is longer is cut). n_eval sequences, chosen by the seed, are set aside. DSR1_ERR_FORMAT names file and line,
+ * Reads files with the vocabulary and template of model; sequences have at most n_tokens tokens (what is longer is cut:
+ * at its end, a prefix at its beginning). n_eval sequences, chosen by the seed, are set aside. DSR1_ERR_FORMAT names file and line,
  * DSR1_ERR_ARGUMENT when nothing remains to train on.
  */
 dsr1_status dataset_open(const struct gguf *model, const char *const *files, size_t n_files, int n_tokens, int n_eval,

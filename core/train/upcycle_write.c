@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "gguf/gguf_write.h"
+#include "text/tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,9 +33,17 @@ static bool begins(struct gguf_string key, const char *text)
     return key.size >= strlen(text) && memcmp(key.bytes, text, strlen(text)) == 0;
 }
 
+/* In the order of upcycle_options.fim. */
+enum { N_FIM = 3 };
+static const char *const fim_keys[N_FIM] = {"tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.fim_suf_token_id",
+                                            "tokenizer.ggml.fim_mid_token_id"};
+
 static bool is_rewritten(struct gguf_string key, void *user)
 {
     const struct writing *w = user;
+    for (int i = 0; i < N_FIM && w->options->fim; i++)
+        if (is(key, fim_keys[i]))
+            return true;
     return begins(key, "llama.") || is(key, "general.architecture") || (w->options->name && is(key, "general.name"));
 }
 
@@ -83,6 +92,23 @@ static void write_count(const struct writing *w, const char *key, int value)
     gguf_write_int(w->writer, full, GGUF_U32, value);
 }
 
+static dsr1_status write_fim_keys(const struct writing *w)
+{
+    struct tokenizer *tokenizer;
+    const char *at = w->options->fim;
+    dsr1_status status = tokenizer_open(w->dense, &tokenizer, w->err);
+    for (int i = 0; i < N_FIM && status == DSR1_OK; i++) {
+        size_t size = strcspn(at, ",");
+        int32_t id = -1;
+        if (tokenizer_encode(tokenizer, at, size, DSR1_PARSE_SPECIAL, &id, 1) != 1 || id < 0)
+            status = error_set(w->err, DSR1_ERR_ARGUMENT, "\"%.*s\" is no token of this vocabulary", (int) size, at);
+        gguf_write_int(w->writer, fim_keys[i], GGUF_U32, id);
+        at += size + (at[size] == ',');
+    }
+    tokenizer_close(tokenizer);
+    return status;
+}
+
 static dsr1_status write_keys(const struct writing *w)
 {
     dsr1_status status = DSR1_OK;
@@ -100,6 +126,8 @@ static dsr1_status write_keys(const struct writing *w)
     write_count(w, "expert_feed_forward_length", s->width);
     write_count(w, "leading_dense_block_count", 0);
     gguf_write_float(w->writer, "deepseek.expert_weights_scale", (float) s->n_experts);
+    if (status == DSR1_OK && w->options->fim)
+        status = write_fim_keys(w);
     return status;
 }
 

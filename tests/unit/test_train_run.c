@@ -365,6 +365,33 @@ static void only_the_assistants_words_count(void **state)
     gguf_close(model);
 }
 
+static void only_the_middle_of_a_text_counts(void **state)
+{
+    struct gguf *model;
+    struct dataset d;
+    char text[1000];
+    dsr1_error err = {0};
+    const char *files[] = {write_text("middle.jsonl", "{\"prefix\": \"one two three four five six\", "
+                                                      "\"suffix\": \"nine\", \"middle\": \"seven eight\"}\n")};
+    must(gguf_open(GOLDEN_FOLDER "deepseek-q4k.gguf", &model, &err), &err);
+    must(dataset_open(model, files, 1, 400, 0, 1, &d, &err), &err);
+    counted_text(model, &d, 0, text);
+    assert_memory_equal(text, "seven eight<", 12);      /* and the end token */
+    int whole = dataset_length(&d, 0);
+    int32_t begin = d.tokens[0], pre = d.tokens[1];
+    dataset_close(&d);
+    /* What is too long loses the beginning of its prefix. */
+    must(dataset_open(model, files, 1, whole - 5, 0, 1, &d, &err), &err);
+    assert_int_equal(dataset_length(&d, 0), whole - 5);
+    assert_true(d.tokens[0] == begin && d.tokens[1] == pre);
+    counted_text(model, &d, 0, text);
+    assert_memory_equal(text, "seven eight<", 12);
+    dataset_close(&d);
+    assert_int_equal(dataset_open(model, files, 1, 12, 0, 1, &d, &err), DSR1_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "suffix and middle"));
+    gguf_close(model);
+}
+
 static void a_broken_line_is_named(void **state)
 {
     static const char *const lines[] = {"{\"text\": ", "[1]", "{\"messages\": []}",
@@ -477,6 +504,7 @@ int main(void)
         cmocka_unit_test(an_adapter_file_is_named_as_llama_cpp_wants_it),
         cmocka_unit_test(an_adapter_that_does_not_fit_is_refused),
         cmocka_unit_test(only_the_assistants_words_count),
+        cmocka_unit_test(only_the_middle_of_a_text_counts),
         cmocka_unit_test(a_broken_line_is_named),
         cmocka_unit_test(each_epoch_has_every_sequence_once_and_none_set_aside),
         cmocka_unit_test(no_data_is_refused),

@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "text/tokenizer.h"
 #include "train/gram.h"
 #include "train/head.h"
 #include "train/pass.h"
@@ -117,6 +118,34 @@ static void the_file_may_use_more_experts_than_it_was_cut_for(void **state)
         assert_int_equal(net.shape.n_used, o.n_default ? o.n_default : o.n_used);
         assert_int_equal(net.shape.n_experts, 8);
         net_close(&net);
+    }
+}
+
+static void the_file_names_tokens_for_filling_in(void **state)
+{
+    (void) state;
+    struct upcycle_options o = small();
+    struct upcycle_result result;
+    struct gguf *file;
+    struct tokenizer *tokenizer;
+    dsr1_error err = {0};
+    const char *path = in_folder("fim.gguf");
+    o.fim = "a,b,c";
+    upcycle(&o, path);
+    must(gguf_open(path, &file, &err), &err);
+    must(tokenizer_open(file, &tokenizer, &err), &err);
+    int32_t ids[3];
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(tokenizer_encode(tokenizer, "abc" + i, 1, 0, ids + i, 1), 1);
+    assert_int_equal(tokenizer_fim_prefix(tokenizer), ids[0]);
+    assert_int_equal(tokenizer_fim_suffix(tokenizer), ids[1]);
+    assert_int_equal(tokenizer_fim_middle(tokenizer), ids[2]);
+    tokenizer_close(tokenizer);
+    gguf_close(file);
+    for (int i = 0; i < 3; i++) {
+        o.fim = (const char *const[]){"a,b", "a,b,no such token", ",b,c"}[i];
+        assert_int_equal(upcycle_file(DENSE, path, &o, &result, &err), DSR1_ERR_ARGUMENT);
+        assert_non_null(strstr(err.message, "is no token"));
     }
 }
 
@@ -253,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(with_all_experts_it_is_the_dense_model),
         cmocka_unit_test(the_file_may_use_more_experts_than_it_was_cut_for),
+        cmocka_unit_test(the_file_names_tokens_for_filling_in),
         cmocka_unit_test(a_refit_predicts_better_with_few_experts),
         cmocka_unit_test(the_number_of_threads_leaves_no_trace),
         cmocka_unit_test(numbers_that_do_not_fit_are_refused),
