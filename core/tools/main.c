@@ -18,6 +18,7 @@ static const struct {
 } tools[] = {
     {"info", tool_info, "what a model file is: architecture, tensors, sizes", false},
     {"run", tool_run, "complete a prompt or answer a question", false},
+    {"batch", tool_batch, "answer many prompts at once, from a file into a file", false},
     {"tokenize", tool_tokenize, "text to token ids, and back", false},
     {"template", tool_template, "chat messages to the prompt a model was trained on", false},
     {"logits", tool_logits, "evaluate token ids and write the logits", false},

@@ -18,6 +18,7 @@
 
 int tool_info(int argc, char **argv);
 int tool_run(int argc, char **argv);
+int tool_batch(int argc, char **argv);
 int tool_tokenize(int argc, char **argv);
 int tool_template(int argc, char **argv);
 int tool_logits(int argc, char **argv);
