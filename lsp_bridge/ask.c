@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "syntax.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,6 +130,8 @@ static bool fill_context(struct job *job, const struct ask *ask, const struct do
             line += n + (line[n] == '\n');
         }
         buffer_string(&job->context, "\n");
+        bool masks = ask->settings->constrain_names && strcmp(document->language, "sql") == 0;
+        job->tables = masks ? strdup(ask->schema) : NULL;
     }
     if (ask->ring)
         ring_append(ask->ring, document, prefix->data, prefix->size, &job->context);
@@ -148,6 +151,7 @@ struct job *ask_job(const struct ask *ask, struct document *document)
         job_free(job);
         return NULL;
     }
+    snprintf(job->language, sizeof job->language, "%s", document->language);
     job->cursor = ask->cursor;
     job->mode = settings->mode;
     job->line_only = wants_line(job->mode, &job->around);
@@ -184,6 +188,8 @@ struct job *ask_after(const struct job *job)
         job_free(next);
         return NULL;
     }
+    memcpy(next->language, job->language, sizeof next->language);
+    next->tables = job->tables ? strdup(job->tables) : NULL;
     next->encoding = job->encoding;
     next->mode = job->mode;
     next->line_only = wants_line(job->mode, &next->around);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "code_grammar.h"
 #include "codepoint.h"
 #include "layout.h"
 
@@ -164,22 +165,44 @@ static bool wants_healing(const struct run *run, const struct model_host *host, 
            memcmp(prefix->data + prefix->size - n, bytes, n) == 0;
 }
 
+static void append_grammar(const struct run *run, struct buffer *out)
+{
+    const struct job *job = run->job;
+    struct code_place place = {
+        .language = job->language,
+        .around = &job->around,
+        .known = run->known.data,
+        .known_size = run->known.size,
+        .line_only = job->line_only,
+        .any_indent = job->any_indent,
+        .any_brackets = job->any_brackets,
+        .tables = job->tables,
+    };
+    if (job->max_tokens > 0)
+        code_grammar(&place, out);
+}
+
 /* One pass of the model over a layout; the draft is what it added. */
 static dsr1_status generate(struct run *run, struct model_host *host, const struct layout *layout, struct draft *draft,
                             dsr1_error *err)
 {
     struct job *job = run->job;
     bool heal = wants_healing(run, host, layout);
+    struct buffer grammar = {0};
+    append_grammar(run, &grammar);
     struct generation generation = {
         .tokens = layout->tokens,
         .n_tokens = layout->n_tokens,
         .max_tokens = job->max_tokens + heal,
         .heal = heal,
+        .grammar = grammar.size > 0 ? grammar.data : NULL,
         .temperature = job->temperature,
         .stop = stop,
         .user = run,
     };
     dsr1_status status = model_host_generate(host, &generation, draft, err);
+    job->report.masked = generation.grammar != NULL;
+    buffer_free(&grammar);
     job->report.prompt_tokens = generation.usage.prompt_tokens;
     job->report.cached_tokens = generation.usage.cached_tokens;
     job->report.healed = heal;

@@ -16,6 +16,7 @@ void job_free(struct job *job)
     free(job->id);
     free(job->uri);
     free(job->lead);
+    free(job->tables);
     surroundings_free(&job->around);
     action_free(job->action);
     buffer_free(&job->context);

@@ -26,7 +26,7 @@ enum job_source { SOURCE_MODEL, SOURCE_RECALL, SOURCE_RESUMED };
 struct job_report {
     enum job_source source;
     enum prompt_mode prompt;
-    bool healed, over;          /* over: nothing more will be written */
+    bool healed, masked, over;          /* over: nothing more will be written */
     bool dropped;               /* nobody waited for it any more, and idle_ms went by until the worker had stopped */
     double idle_ms;
     int prompt_tokens, cached_tokens, completion_tokens;
@@ -42,6 +42,8 @@ struct job {
     enum job_kind kind;
     char *id;                   /* JSON text */
     char *uri;
+    char language[32];
+    char *tables;               /* where SQL is written: what the database has, for its mask; else NULL. Owned */
     /* the place */
     enum position_encoding encoding;
     size_t line, column;        /* the cursor, as the client counts */
@@ -56,7 +58,7 @@ struct job {
     /* the wishes */
     int mode;                   /* enum settings_mode */
     bool line_only, heal, speculate;
-    bool any_indent, any_brackets;  /* see polish.h */
+    bool any_indent, any_brackets;  /* see polish.h and code_grammar.h */
     int max_tokens, answer_ms, speculate_ms;
     float temperature;
     double min_token_prob, min_line_prob;

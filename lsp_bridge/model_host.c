@@ -92,12 +92,20 @@ dsr1_status model_host_generate(struct model_host *host, struct generation *gene
         .max_tokens = generation->max_tokens,
         .temperature = generation->temperature,
         .heal = generation->heal,
+        .constraint = {.kind = generation->grammar ? DSR1_CONSTRAINT_GBNF : DSR1_CONSTRAINT_NONE,
+                       .texts = &generation->grammar, .n_texts = generation->grammar != NULL, .open_end = true},
         .want_logprobs = true, /* a healed token has no other, and confidence needs them */
         .on_event = on_event,
         .user = &collector,
     };
     uint64_t id;
-    dsr1_status status = dsr1_engine_submit(host->engine, &request, &id, err);
+    dsr1_status status = dsr1_engine_submit(host->engine, &request, &id, generation->grammar ? NULL : err);
+    if (status < 0 && generation->grammar) {
+        /* Better a text without a mask than none: polish.c cuts what it would have forbidden. */
+        generation->grammar = NULL;
+        request.constraint = (dsr1_constraint){.kind = DSR1_CONSTRAINT_NONE};
+        status = dsr1_engine_submit(host->engine, &request, &id, err);
+    }
     if (status < 0)
         return status;
     while (!collector.done) {

@@ -46,6 +46,7 @@ struct generation {
     size_t n_tokens;
     int max_tokens;
     float temperature;
+    const char *grammar;    /* GBNF that the text is the beginning of, or NULL; it becomes NULL where it cannot be used */
     bool heal;              /* the last token is chosen anew, and the text begins behind its bytes */
     /* Asked between steps and after each token: true ends the generation. */
     bool (*stop)(void *user, const struct draft *draft);

@@ -42,7 +42,7 @@ struct settings {
     double temperature, min_token_prob, min_line_prob;
     bool speculate;
     int speculate_ms;
-    bool token_healing, constrain_indent, constrain_brackets;
+    bool token_healing, constrain_indent, constrain_brackets, constrain_names;
     int cache_results, kv_mib;
     long long message_bytes, file_bytes;
     int max_documents;

@@ -74,7 +74,7 @@ static enum syntax_place begins(const struct scan *scan, size_t i, size_t *openi
     return SYNTAX_CODE;
 }
 
-enum syntax_place syntax_at(const char *language, const char *text, size_t size, size_t *start)
+static struct scan scan_of(const char *language, const char *text, size_t size)
 {
     bool script = strncmp(language, "javascript", 10) == 0 || strncmp(language, "typescript", 10) == 0;
     struct scan scan = {
@@ -84,6 +84,31 @@ enum syntax_place syntax_at(const char *language, const char *text, size_t size,
         .backticks = script || strcmp(language, "go") == 0,
     };
     scan.block_comments = scan.sql || strcmp(scan.line_comment, "//") == 0;
+    return scan;
+}
+
+/* Behind what begins at i and ends with `end`; size + 1 when it does not end. */
+static size_t skip(const struct scan *scan, enum syntax_place place, size_t i, size_t opening, const char *end)
+{
+    bool single = place == SYNTAX_STRING && opening == 1 && *end != '`' && !scan->sql;
+    return behind(scan, i + opening, end, place == SYNTAX_STRING && !scan->sql, single);
+}
+
+size_t syntax_skip(const char *language, const char *text, size_t size, size_t i)
+{
+    struct scan scan = scan_of(language, text, size);
+    const char *end = NULL;
+    size_t opening = 0;
+    enum syntax_place place = begins(&scan, i, &opening, &end);
+    if (place == SYNTAX_CODE)
+        return i;
+    size_t after = skip(&scan, place, i, opening, end);
+    return after > size ? size : after;
+}
+
+enum syntax_place syntax_at(const char *language, const char *text, size_t size, size_t *start)
+{
+    struct scan scan = scan_of(language, text, size);
     for (size_t i = 0; i < size;) {
         const char *end = NULL;
         size_t opening = 0;
@@ -92,8 +117,7 @@ enum syntax_place syntax_at(const char *language, const char *text, size_t size,
             i++;
             continue;
         }
-        bool single = place == SYNTAX_STRING && opening == 1 && *end != '`' && !scan.sql;
-        size_t after = behind(&scan, i + opening, end, place == SYNTAX_STRING && !scan.sql, single);
+        size_t after = skip(&scan, place, i, opening, end);
         if (after > size) {
             if (start)
                 *start = i + opening < size ? i + opening : size;

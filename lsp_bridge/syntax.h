@@ -17,6 +17,9 @@ enum syntax_place { SYNTAX_CODE, SYNTAX_COMMENT, SYNTAX_STRING };
  */
 enum syntax_place syntax_at(const char *language, const char *text, size_t size, size_t *start);
 
+/* Where the comment or string that begins at offset i of a text ends; i when none does; size where the text ends in it. */
+size_t syntax_skip(const char *language, const char *text, size_t size, size_t i);
+
 /* Does a string's inside look like the beginning of an SQL statement? */
 bool syntax_is_sql(const char *text, size_t size);
 

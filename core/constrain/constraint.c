@@ -78,7 +78,7 @@ struct constraint *constraint_allocate(struct token_table *table)
 /* All that makes a constraint what it is, as bytes. */
 static void make_key(struct buffer *key, const dsr1_constraint *from)
 {
-    buffer_printf(key, "%d %zu", (int) from->kind, from->n_texts);
+    buffer_printf(key, "%d %d %zu", (int) from->kind, from->open_end, from->n_texts);
     for (size_t i = 0; i < from->n_texts; i++)
         buffer_append(key, from->texts[i], strlen(from->texts[i]) + 1);
 }
@@ -102,6 +102,8 @@ dsr1_status constraint_open(struct token_table *table, const dsr1_constraint *fr
     if (!c) {
         c = constraint_allocate(table);
         status = c ? compile(c, from, err) : error_nomem(err, "a constraint");
+        if (c)
+            c->open_end = from->open_end;
         if (status == DSR1_OK)
             shelf_put(table->shelf, &key, c);
     }
@@ -139,7 +141,7 @@ void constraint_close(struct constraint *c)
 
 int constraint_shortest(const struct constraint *c)
 {
-    return c->prefix ? c->prefix_cost[0] : c->grammar.rules[0].cost;
+    return c->prefix ? c->prefix_cost[0] : c->open_end ? 0 : c->grammar.rules[0].cost;
 }
 
 /* ------------------------------------------------------------------ */

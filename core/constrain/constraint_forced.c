@@ -15,7 +15,7 @@ static size_t forced_bytes(const struct constraint_state *s, uint8_t *bytes, boo
     *open = true;
     while (n < FORCED_BYTES_MAX && s->constraint->prefix && prefix_at < s->constraint->prefix_size)
         bytes[n++] = s->constraint->prefix[prefix_at++];
-    while (n < FORCED_BYTES_MAX && s->c) {
+    while (n < FORCED_BYTES_MAX && s->c && !s->c->open_end) {
         const struct state *state = &s->c->machine.states[at];
         if (state->accepts) {
             *open = state->n_stacks > 0;

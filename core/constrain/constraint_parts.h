@@ -21,6 +21,7 @@ struct constraint {
     struct constraint *inner;           /* with a prefix: what comes behind it, or NULL */
     uint8_t *prefix;                    /* NULL where there is none */
     size_t prefix_size;
+    bool open_end;                      /* without a prefix: an answer may stop anywhere */
     int32_t *prefix_cost;               /* tokens from each byte of the prefix to the end of the answer */
     struct grammar grammar;             /* without a prefix */
     pthread_mutex_t lock;               /* guards all below */

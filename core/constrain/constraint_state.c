@@ -83,7 +83,7 @@ bool constraint_can_end(const struct constraint_state *s)
     if (!s->c)
         return true;
     pthread_mutex_lock(&s->c->lock);
-    bool accepts = s->c->machine.states[s->at].accepts;
+    bool accepts = s->c->open_end || s->c->machine.states[s->at].accepts;
     pthread_mutex_unlock(&s->c->lock);
     return accepts;
 }
@@ -140,7 +140,7 @@ static bool mask_of_machine(struct constraint_state *s, int32_t left)
     if (!mask)
         return false;
     memcpy(s->bits, mask->bits, table->n_words * sizeof *s->bits);
-    if (m->states[s->at].accepts)
+    if (m->states[s->at].accepts || s->c->open_end)
         allow_ends(table, s->bits);
     return true;
 }
@@ -169,7 +169,7 @@ const uint64_t *constraint_mask(struct constraint_state *s, int budget)
     if (s->c && !constraint_enter(s->c))
         return NULL;
     /* One token now, one for the end. */
-    bool ok = make_mask(s, budget < 0 ? COST_MAX : budget - 2);
+    bool ok = make_mask(s, budget < 0 || (s->c && s->c->open_end) ? COST_MAX : budget - 2);
     if (ok && is_empty(table, s->bits))
         ok = make_mask(s, COST_MAX);
     if (s->c) {
@@ -202,7 +202,10 @@ int32_t constraint_cost(const struct constraint_state *s, size_t prefix_at, uint
 {
     if (s->constraint->prefix && prefix_at < s->constraint->prefix_size)
         return s->constraint->prefix_cost[prefix_at];
-    return s->c ? s->c->machine.states[at].cost : 0;
+    if (!s->c)
+        return 0;
+    int32_t cost = s->c->machine.states[at].cost;
+    return s->c->open_end && cost != COST_NEVER ? 0 : cost;
 }
 
 bool constraint_accept(struct constraint_state *s, int32_t token)

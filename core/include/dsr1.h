@@ -310,6 +310,8 @@ typedef struct dsr1_constraint {
     dsr1_constraint_kind kind;
     const char *const *texts;
     size_t n_texts;
+    bool open_end;      /* the answer may stop anywhere: it is the beginning of what the constraint describes. Its mask then
+                           forbids what no such text begins with, and does not hurry to an end */
 } dsr1_constraint;
 
 typedef struct dsr1_tokens {

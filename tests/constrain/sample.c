@@ -26,7 +26,7 @@ static bool sample(struct answers *a, struct token_table *table, size_t line, co
 {
     struct constraint *c;
     dsr1_error err = {0};
-    dsr1_constraint from = {DSR1_CONSTRAINT_JSON_SCHEMA, &schema, 1};
+    dsr1_constraint from = {DSR1_CONSTRAINT_JSON_SCHEMA, &schema, 1, false};
     dsr1_status status = constraint_open(table, &from, &c, &err);
     if (status < 0) {
         printf("%zu\t%s\t%s\n", line, status_name(status), err.message);

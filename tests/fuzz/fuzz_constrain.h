@@ -65,7 +65,7 @@ static inline int fuzz_constrain(dsr1_constraint_kind kind, const uint8_t *data,
     memcpy(text, data, size);
     text[size] = 0;
     const char *texts = text;
-    dsr1_constraint from = {kind, &texts, 1};
+    dsr1_constraint from = {kind, &texts, 1, false};
     dsr1_status status = constraint_open(fuzz_table, &from, &c, &err);
     if (status == DSR1_OK) {
         fuzz_answers(c, size);

@@ -259,3 +259,28 @@ test("the model in the editor's own server knows the tables, too, and new ones a
         assert.deepEqual(await editor.command("dsr1.refreshSchema"), {database: true});
         await until(async () => await contextBytes() > old, "the new table is not in the prompt");
     }));
+
+test("behind FROM only tables of the database are suggested, behind an alias only its columns", () =>
+    withEditor({args: ["--model", model]}, async (editor) => {
+        sql("CREATE TABLE zebra_stripes (hoof int, mane text)");
+        const settings = {pg: {conninfo}, minTokenProb: 0, minLineProb: 0, speculate: false, cache: {results: 0}, maxTokens: 12};
+        await editor.start({settings});
+        const place = "file:///p/z.sql";
+        const suggest = async (text) => {
+            await editor.change(place, {text});
+            const {items} = await editor.inline(place, {line: 0, character: text.length});
+            const why = await editor.command("dsr1.explainLast");
+            assert.equal(why.masked, true);
+            return (text.split(/\s/).pop() + why.modelText).trim();
+        };
+        await editor.open(place, "", "sql");
+        await until(async () => {
+            await editor.inline(place, {line: 0, character: 0});
+            return (await editor.command("dsr1.explainLast")).contextBytes > 0;
+        }, "no tables");
+        for (const text of ["SELECT max(price) FROM ", "SELECT * FROM zebra_stripes JOIN ", "DELETE FROM ", "INSERT INTO "])
+            assert.match(await suggest(text), /^(customers|orders|salaries|newcomers|zebra_stripes|seen|locked|\(|'|--|\/\*|pg_|dsr1_|public\.|information_schema|only|lateral|json|unnest|generate_)/i, text);
+        assert.match(await suggest("SELECT s.* FROM zebra_stripes AS s WHERE s."), /^s\.(hoof|mane|\*)/i);
+        assert.match(await suggest("SELECT * FROM zeb"), /^zebra_stripes\b/);
+        sql("DROP TABLE zebra_stripes");
+    }));

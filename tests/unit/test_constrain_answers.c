@@ -101,7 +101,7 @@ static void an_answer_is_one_of_the_choices_and_each_can_be(void **state)
     static const char *const texts[] = {"yes", "no", "yes and no", "perhaps", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "y", "y"};
     bool seen[7] = {false};
     struct texts t = {texts, 7, seen};
-    dsr1_constraint from = {DSR1_CONSTRAINT_CHOICES, texts, 7};
+    dsr1_constraint from = {DSR1_CONSTRAINT_CHOICES, texts, 7, false};
     check(&from, 200, 12, is_choice, &t);
     for (int i = 0; i < 6; i++)
         assert_true(seen[i]);
@@ -118,7 +118,7 @@ static void ten_thousand_choices_are_quick(void **state)
         snprintf(texts[i], sizeof texts[i], "label %d of many", 7919 * i % 100003);
         at[i] = texts[i];
     }
-    dsr1_constraint from = {DSR1_CONSTRAINT_CHOICES, at, 10000};
+    dsr1_constraint from = {DSR1_CONSTRAINT_CHOICES, at, 10000, false};
     check(&from, 50, 40, is_choice, &t);
 }
 
@@ -138,7 +138,7 @@ static bool is_json(const char *text, size_t size, const void *user)
 
 static void json_is_always_whole(void **state)
 {
-    dsr1_constraint from = {DSR1_CONSTRAINT_JSON, NULL, 0};
+    dsr1_constraint from = {DSR1_CONSTRAINT_JSON, NULL, 0, false};
     check(&from, 100, 40, is_json, NULL);
     check(&from, 100, 7, is_json, NULL);
     check(&from, 20, 0, is_json, NULL);
@@ -174,7 +174,7 @@ static void what_an_expression_allows_pcre2_matches(void **state)
         "((a{2,40}b){2,30}c){2,3}", "[\\s\\S]{0,30}", "\\S+( \\S+){2,5}", "^abc$|^def", "[[:upper:]][[:lower:]]*",
         "\\x{1F600}|\\u{1F601}?", "a|", "(ab?c*?)+d{2,}", "[^a]", "[]a]+", "\\[\\]\\{2\\}"};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
-        dsr1_constraint from = {DSR1_CONSTRAINT_REGEX, &patterns[i], 1};
+        dsr1_constraint from = {DSR1_CONSTRAINT_REGEX, &patterns[i], 1, false};
         if (strstr(patterns[i], "\\u{"))
             continue;           /* PCRE2 does not know it */
         check(&from, 20, 200, matches, patterns[i]);
@@ -206,7 +206,7 @@ static void grammars_recurse(void **state)
         "root ::= pair{1,3}\n\npair ::= open\n  | \"y\"\nopen ::= (\n \"(\" pair? \")\" )",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        dsr1_constraint from = {DSR1_CONSTRAINT_GBNF, &texts[i], 1};
+        dsr1_constraint from = {DSR1_CONSTRAINT_GBNF, &texts[i], 1, false};
         check(&from, 50, 30, is_balanced, NULL);
         check(&from, 5, 0, is_balanced, NULL);
         check(&from, 5, 300, is_balanced, NULL);
@@ -223,7 +223,7 @@ static void a_grammar_of_json_writes_json(void **state)
         "string ::= \"\\\"\" ( [^\"\\\\\\x7F\\x00-\\x1F] | \"\\\\\" ([\"\\\\bfnrt] | \"u00\" [1-7] [0-9a-fA-F]) )* \"\\\"\" ws\n"
         "number ::= (\"-\"? ([0-9] | [1-9] [0-9]{0,15})) (\".\" [0-9]+)? ([eE] [-+]? [1-9])? ws\n"
         "ws     ::= | \" \" | \"\\n\" [ \\t]{0,20}\n";
-    dsr1_constraint from = {DSR1_CONSTRAINT_GBNF, &text, 1};
+    dsr1_constraint from = {DSR1_CONSTRAINT_GBNF, &text, 1, false};
     check(&from, 60, 60, is_json, NULL);
     check(&from, 10, 0, is_json, NULL);
 }

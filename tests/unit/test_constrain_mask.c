@@ -38,7 +38,7 @@ static struct constraint *open_text(dsr1_constraint_kind kind, const char *text)
 {
     struct constraint *c;
     dsr1_error err = {0};
-    dsr1_constraint from = {kind, &text, text != NULL};
+    dsr1_constraint from = {kind, &text, text != NULL, false};
     if (constraint_open(table, &from, &c, &err) < 0)
         fail_msg("%s: %s", text, err.message);
     return c;
@@ -117,7 +117,7 @@ static void bytes_that_no_token_has_do_not_lead_astray(void **state)
     const char *hopeless = "\\x04", *partly = "[\\x04\\x06a]{3}|\\x{40000}";
     struct constraint *c;
     dsr1_error err = {0};
-    dsr1_constraint from = {DSR1_CONSTRAINT_REGEX, &hopeless, 1};
+    dsr1_constraint from = {DSR1_CONSTRAINT_REGEX, &hopeless, 1, false};
     assert_int_equal(constraint_open(table, &from, &c, &err), DSR1_ERR_ARGUMENT);
     c = open_text(DSR1_CONSTRAINT_REGEX, partly);
     struct answers a;
@@ -169,6 +169,54 @@ static void a_machine_that_grew_is_built_anew_unseen(void **state)
     }
     answers_close(&a);
     constraint_close(c);
+}
+
+/* How many of the text's tokens are accepted, each in the mask; -1: all of them, and the answer may end after each. */
+static int accepts(struct constraint *c, const char *text, int budget)
+{
+    int32_t ids[200];
+    ptrdiff_t n = tokenizer_encode(file.tokenizer, text, strlen(text), 0, ids, 200);
+    struct constraint_state *at = begin(c);
+    int i = 0;
+    for (; i < n; i++) {
+        const uint64_t *mask = constraint_mask(at, budget);
+        bool allowed = has(mask, ids[i]);
+        assert_int_equal(constraint_accept(at, ids[i]), allowed);
+        if (!allowed)
+            break;
+        assert_int_equal(has(constraint_mask(at, budget), tokenizer_eos(file.tokenizer)), constraint_can_end(at));
+    }
+    bool all = i == n && constraint_can_end(at);
+    constraint_end(at);
+    return all ? -1 : i;
+}
+
+static void an_open_end_may_come_anywhere(void **state)
+{
+    const char *text = "root ::= \"(\" [a-z ]* \")\" root";
+    const char *closed = "root ::= \"(\" [a-z ]* \")\" root?";
+    struct constraint *open, *c = open_text(DSR1_CONSTRAINT_GBNF, closed);
+    dsr1_constraint from = {.kind = DSR1_CONSTRAINT_GBNF, .texts = &closed, .n_texts = 1, .open_end = true};
+    assert_int_equal(constraint_open(table, &from, &open, NULL), DSR1_OK);
+    assert_ptr_not_equal(open, c);                  /* the same text, and another constraint */
+    assert_int_equal(accepts(c, "(some words)", 40), -1);
+    assert_true(accepts(c, "(some words", 40) >= 0);
+    assert_int_equal(accepts(open, "(some words", 40), -1);
+    assert_int_equal(accepts(open, "(some words and more words and more", 3), -1);
+    assert_int_equal(accepts(open, "(", 1), -1);
+    assert_true(accepts(open, "(some words))", 40) >= 0);
+    assert_int_equal(accepts(open, ")", 40), 0);
+    assert_int_equal(constraint_shortest(open), 0);
+    /* A byte that is certain is not forced: the answer may stop before it. */
+    struct constraint_state *at = begin(open);
+    int32_t forced[4];
+    assert_int_equal(constraint_forced(at, forced, 4, -1), 0);
+    constraint_end(at);
+    constraint_close(open);
+    constraint_close(c);
+    /* What never ends cannot be asked for, whether it has to or not. */
+    from.texts = &text;
+    assert_int_equal(constraint_open(table, &from, &c, NULL), DSR1_ERR_ARGUMENT);
 }
 
 /* ------------------------------------------------------------------ */
@@ -273,7 +321,7 @@ static void what_cannot_be_read_is_refused_by_name(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct constraint *c;
         dsr1_error err = {0};
-        dsr1_constraint from = {cases[i].kind, &cases[i].text, 1};
+        dsr1_constraint from = {cases[i].kind, &cases[i].text, 1, false};
         dsr1_status status = constraint_open(table, &from, &c, &err);
         if (status != cases[i].status || !strstr(err.message, cases[i].says))
             fail_msg("\"%s\": status %d, \"%s\"", cases[i].text, status, err.message);
@@ -292,7 +340,7 @@ static void hostile_expressions_stay_within_bounds(void **state)
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct constraint *c;
         dsr1_error err = {0};
-        dsr1_constraint from = {DSR1_CONSTRAINT_REGEX, &texts[i], 1};
+        dsr1_constraint from = {DSR1_CONSTRAINT_REGEX, &texts[i], 1, false};
         if (constraint_open(table, &from, &c, &err) < 0) {
             assert_true(err.message[0]);
             continue;
@@ -315,6 +363,7 @@ int main(void)
         cmocka_unit_test(bytes_that_no_token_has_do_not_lead_astray),
         cmocka_unit_test(control_tokens_and_marks_never_come),
         cmocka_unit_test(a_machine_that_grew_is_built_anew_unseen),
+        cmocka_unit_test(an_open_end_may_come_anywhere),
         cmocka_unit_test(what_is_certain_is_forced_as_the_tokenizer_cuts_it),
         cmocka_unit_test(healed_text_begins_with_the_prefix),
         cmocka_unit_test(what_cannot_be_read_is_refused_by_name),

@@ -40,7 +40,7 @@ static bool admits(const char *schema, const char *text)
     struct constraint *c;
     struct constraint_state *state;
     dsr1_error err = {0};
-    dsr1_constraint from = {DSR1_CONSTRAINT_JSON_SCHEMA, &schema, 1};
+    dsr1_constraint from = {DSR1_CONSTRAINT_JSON_SCHEMA, &schema, 1, false};
     if (constraint_open(table, &from, &c, &err) < 0)
         fail_msg("%s: %s", schema, err.message);
     assert_int_equal(constraint_begin(c, &state, NULL), DSR1_OK);
@@ -154,7 +154,7 @@ static void what_is_not_supported_is_refused_with_its_place(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct constraint *c;
         dsr1_error err = {0};
-        dsr1_constraint from = {DSR1_CONSTRAINT_JSON_SCHEMA, &cases[i].schema, 1};
+        dsr1_constraint from = {DSR1_CONSTRAINT_JSON_SCHEMA, &cases[i].schema, 1, false};
         dsr1_status status = constraint_open(table, &from, &c, &err);
         if (status != cases[i].status || !strstr(err.message, cases[i].says))
             fail_msg("%s: status %d, \"%s\"", cases[i].schema, status, err.message);
@@ -184,7 +184,7 @@ static void entangled_schemas_are_refused(void **state)
     const char *text = schema.data;
     struct constraint *c;
     dsr1_error err = {0};
-    dsr1_constraint from = {DSR1_CONSTRAINT_JSON_SCHEMA, &text, 1};
+    dsr1_constraint from = {DSR1_CONSTRAINT_JSON_SCHEMA, &text, 1, false};
     assert_int_equal(constraint_open(table, &from, &c, &err), DSR1_ERR_LIMIT);
     assert_true(err.message[0]);
     buffer_free(&schema);

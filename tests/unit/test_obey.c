@@ -36,7 +36,7 @@ static dsr1_request constrained(struct spoken *s, dsr1_constraint_kind kind, con
     dsr1_request r = request(&s->answer, 60);
     r.on_event = hear;
     r.ignore_end = false;
-    r.constraint = (dsr1_constraint){kind, texts, n};
+    r.constraint = (dsr1_constraint){kind, texts, n, false};
     r.temperature = 2;
     return r;
 }

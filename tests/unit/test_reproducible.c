@@ -61,11 +61,14 @@ static void constrain(struct wish *w, int i, unsigned *seed)
     static const char *const grammar[] = {"root ::= \"the list: \" item (\", \" item)* \".\"\nitem ::= [a-f]+ | [0-9] root"};
     static const char *const schema[] = {"{\"type\": \"object\", \"properties\": {\"name\": {\"type\": \"string\"}, "
                                          "\"n\": {\"type\": \"integer\", \"minimum\": 3}}, \"required\": [\"name\", \"n\"]}"};
-    static const dsr1_constraint kinds[] = {{DSR1_CONSTRAINT_CHOICES, choices, 3}, {DSR1_CONSTRAINT_JSON, NULL, 0},
-                                            {DSR1_CONSTRAINT_REGEX, regex, 1}, {DSR1_CONSTRAINT_GBNF, grammar, 1}, {DSR1_CONSTRAINT_JSON_SCHEMA, schema, 1},
-                                            {DSR1_CONSTRAINT_NONE, NULL, 0}};
+    static const dsr1_constraint kinds[] = {
+        {DSR1_CONSTRAINT_CHOICES, choices, 3, false}, {DSR1_CONSTRAINT_JSON, NULL, 0, false},
+        {DSR1_CONSTRAINT_REGEX, regex, 1, false},     {DSR1_CONSTRAINT_GBNF, grammar, 1, false},
+        {DSR1_CONSTRAINT_GBNF, grammar, 1, true},     {DSR1_CONSTRAINT_JSON_SCHEMA, schema, 1, false},
+        {DSR1_CONSTRAINT_NONE, NULL, 0, false},
+    };
     dsr1_request *r = &w->request;
-    r->constraint = kinds[i / 4 % 6];
+    r->constraint = kinds[i / 4 % 7];
     r->heal = r->constraint.kind == DSR1_CONSTRAINT_NONE || at_random(seed, 2) == 0;
     r->want_logprobs = at_random(seed, 2) == 0;
     r->temperature = 1.5f;
