@@ -131,7 +131,7 @@ static void encode_q6_k(const float *x, uint8_t *out)
 }
 
 /* ------------------------------------------------------------------ */
-/* Scale and minimum: x = d q - m, q from 0 to 15, m not negative       */
+/* Scale and minimum: x = d q - m, q from 0 to 15 or 31, m not negative */
 /* ------------------------------------------------------------------ */
 
 struct line {
@@ -139,12 +139,12 @@ struct line {
 };
 
 /* Fits both to the integers that `inverse` and `low` give, weighted; returns the error. */
-static float fit_line(const float *x, const float *w, float low, float inverse, struct line *line)
+static float fit_line(const float *x, const float *w, float low, float inverse, int most, struct line *line)
 {
     double sw = 0, sq = 0, sqq = 0, sx = 0, sxq = 0;
     int q[SMALL];
     for (int i = 0; i < SMALL; i++) {
-        q[i] = nearest(inverse * (x[i] - low), 0, 15);
+        q[i] = nearest(inverse * (x[i] - low), 0, most);
         sw += (double) w[i];
         sq += (double) w[i] * q[i];
         sqq += (double) w[i] * q[i] * q[i];
@@ -166,7 +166,7 @@ static float fit_line(const float *x, const float *w, float low, float inverse, 
     return error;
 }
 
-static struct line best_line(const float *x)
+static struct line best_line(const float *x, int most)
 {
     float low = 0, high = x[0], squares = 0, w[SMALL], best_error = INFINITY;
     struct line best = {0, 0}, line = {0, 0};
@@ -180,7 +180,7 @@ static struct line best_line(const float *x)
     for (int i = 0; i < SMALL; i++)
         w[i] = sqrtf(squares / SMALL) + fabsf(x[i]);
     for (int step = -10; step <= 10; step++) {
-        float error = fit_line(x, w, low, (15 + 0.1f * (float) step) / (high - low), &line);
+        float error = fit_line(x, w, low, ((float) most + 0.1f * (float) step) / (high - low), most, &line);
         if (error < best_error && line.d > 0) {
             best_error = error;
             best = line;
@@ -191,13 +191,29 @@ static struct line best_line(const float *x)
 
 static void encode_q4_1(const float *x, uint8_t *out)
 {
-    struct line line = best_line(x);
+    struct line line = best_line(x, 15);
     float d = half_of(line.d), low = half_of(-line.m), inverse = d != 0 ? 1 / d : 0;
     put_half(out, d);
     put_half(out + 2, low);
     for (int j = 0; j < 16; j++)
         out[4 + j] = (uint8_t) (nearest((x[j] - low) * inverse, 0, 15) |
                                 nearest((x[j + 16] - low) * inverse, 0, 15) << 4);
+}
+
+static void encode_q5_1(const float *x, uint8_t *out)
+{
+    struct line line = best_line(x, 31);
+    float d = half_of(line.d), low = half_of(-line.m), inverse = d != 0 ? 1 / d : 0;
+    uint32_t high = 0;
+    put_half(out, d);
+    put_half(out + 2, low);
+    for (int j = 0; j < 16; j++) {
+        unsigned a = (unsigned) nearest((x[j] - low) * inverse, 0, 31);
+        unsigned b = (unsigned) nearest((x[j + 16] - low) * inverse, 0, 31);
+        out[8 + j] = (uint8_t) ((a & 15) | (b & 15) << 4);
+        high |= (a >> 4) << j | (b >> 4) << (j + 16);
+    }
+    memcpy(out + 4, &high, sizeof high);
 }
 
 /* Six bits each of eight scales and minima in twelve bytes. */
@@ -216,7 +232,7 @@ static void encode_q4_k(const float *x, uint8_t *out)
     float most_d = 0, most_m = 0;
     int scale[SUPER / SMALL], min[SUPER / SMALL];
     for (int g = 0; g < SUPER / SMALL; g++) {
-        lines[g] = best_line(x + g * SMALL);
+        lines[g] = best_line(x + g * SMALL, 15);
         most_d = fmaxf(most_d, lines[g].d);
         most_m = fmaxf(most_m, lines[g].m);
     }
@@ -261,7 +277,7 @@ typedef void (*encode_block)(const float *x, uint8_t *out);
 static const encode_block encoders[TENSOR_TYPES] = {
     [TENSOR_F32] = encode_f32,   [TENSOR_F16] = encode_f16,   [TENSOR_BF16] = encode_bf16, [TENSOR_Q4_0] = encode_q4_0,
     [TENSOR_Q4_1] = encode_q4_1, [TENSOR_Q5_0] = encode_q5_0, [TENSOR_Q8_0] = encode_q8_0, [TENSOR_Q4_K] = encode_q4_k,
-    [TENSOR_Q6_K] = encode_q6_k,
+    [TENSOR_Q6_K] = encode_q6_k, [TENSOR_Q5_1] = encode_q5_1,
 };
 
 bool encode_knows(enum tensor_type type)

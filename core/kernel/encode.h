@@ -12,7 +12,7 @@
 
 #include "base/tensor_type.h"
 
-/* Can encode_row write this type? F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q4_K and Q6_K. */
+/* Can encode_row write this type? F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K and Q6_K. */
 bool encode_knows(enum tensor_type type);
 
 /* n floats, finite and a multiple of the type's block, to tensor_type_row(type, n) bytes. */

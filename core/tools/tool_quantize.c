@@ -18,6 +18,7 @@
 #include "kernel/encode.h"
 #include "kernel/kernel.h"
 
+#include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,12 +40,16 @@ static const struct recipe {
     {"q6_k", TENSOR_Q6_K, TENSOR_Q6_K, TENSOR_Q6_K, 18},
     {"q4_k_m", TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_Q6_K, 15},
     {"q4_k", TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_Q4_K, 14},
+    {"q5_1", TENSOR_Q5_1, TENSOR_Q6_K, TENSOR_Q5_1, 9},
+    {"q5_0", TENSOR_Q5_0, TENSOR_Q6_K, TENSOR_Q5_0, 8},
+    {"q4_1", TENSOR_Q4_1, TENSOR_Q6_K, TENSOR_Q4_1, 3},
     {"q4_0", TENSOR_Q4_0, TENSOR_Q6_K, TENSOR_Q4_0, 2},
 };
 
 struct job {
     const char *from, *to;
     const struct recipe *recipe;
+    struct string_list tensors; /* "PATTERN=TYPE" */
     bool again, json;
     int threads, n_layers;
     bool tied;                  /* the embedding is the output matrix, too */
@@ -96,6 +101,19 @@ static enum tensor_type with_whole_blocks(enum tensor_type type, int64_t n)
     return n % tensor_type_block(type) == 0 ? type : TENSOR_F16;
 }
 
+/* What the last --tensor whose pattern fits says, or -1. */
+static int chosen_type(const struct job *job, const struct gguf_tensor *t)
+{
+    char pattern[128];
+    for (size_t i = job->tensors.n; i-- > 0;) {
+        const char *text = job->tensors.items[i], *type = strrchr(text, '=');
+        snprintf(pattern, sizeof pattern, "%.*s", (int) (type - text), text);
+        if (fnmatch(pattern, t->name, 0) == 0)
+            return strcmp(type + 1, "keep") == 0 ? (int) t->type : tensor_type_parse(type + 1);
+    }
+    return -1;
+}
+
 static enum tensor_type type_for(const struct job *job, const struct gguf_tensor *t)
 {
     bool is_matrix = t->n_dims >= 2 && ends_with(t->name, ".weight") && !strstr(t->name, "norm") &&
@@ -103,6 +121,9 @@ static enum tensor_type type_for(const struct job *job, const struct gguf_tensor
     if (!is_matrix)
         return t->type;
     enum tensor_type type = job->recipe->type;
+    int chosen = chosen_type(job, t);
+    if (chosen >= 0)
+        return with_whole_blocks((enum tensor_type) chosen, t->ne[0]);
     if (strcmp(t->name, "output.weight") == 0 || (job->tied && strcmp(t->name, "token_embd.weight") == 0))
         type = job->recipe->output;
     else if (is_important(job, t->name))
@@ -273,10 +294,41 @@ static const struct recipe *find_recipe(const char *name)
     return NULL;
 }
 
+/* The first of --tensor that is no PATTERN=TYPE, or NULL. */
+static const char *wrong_tensor(const struct job *job)
+{
+    for (size_t i = 0; i < job->tensors.n; i++) {
+        const char *text = job->tensors.items[i], *type = strrchr(text, '=');
+        int known = type ? tensor_type_parse(type + 1) : -1;
+        bool good = type && (strcmp(type + 1, "keep") == 0 || (known >= 0 && encode_knows((enum tensor_type) known)));
+        if (!good || type == text || type - text > 100)
+            return text;
+    }
+    return NULL;
+}
+
+static int quantize(struct job *job, const struct command_line *line, int n, char **names)
+{
+    dsr1_error err = {0};
+    if (n != 3)
+        return options_wrong(line, "IN, OUT and TYPE are wanted");
+    job->from = names[0];
+    job->to = names[1];
+    job->recipe = find_recipe(names[2]);
+    if (!job->recipe)
+        return options_wrong(line, "no type %s", names[2]);
+    const char *wrong = wrong_tensor(job);
+    if (wrong)
+        return options_wrong(line, "--tensor %s: must be PATTERN=TYPE, where TYPE is keep or one that can be written", wrong);
+    return run(job, &err) == DSR1_OK ? 0 : tool_fail("quantize", &err);
+}
+
 int tool_quantize(int argc, char **argv)
 {
     struct job job = {0};
     const struct option_row rows[] = {
+        {0, "tensor", OPTION_STRINGS, &job.tensors, "PATTERN=TYPE",
+         "another type for matrices of these names (* and ? fit any), or keep; the last that fits counts", 0, 0},
         {0, "again", OPTION_FLAG, &job.again, NULL, "quantise weights that are quantised already", 0, 0},
         {'t', "threads", OPTION_INT, &job.threads, "N", "threads (default: the cores of this process)", 1, 1024},
         {0, "json", OPTION_FLAG, &job.json, NULL, "print one JSON object", 0, 0},
@@ -285,17 +337,10 @@ int tool_quantize(int argc, char **argv)
     const struct command_line line = {
         "dsr1 quantize", "IN OUT TYPE",
         "Writes a model file with smaller weights. TYPE is f32, f16, bf16, q8_0, q6_k, q4_k_m\n"
-        "(Q4_K, and Q6_K for what matters more), q4_k or q4_0.", rows, 3};
+        "(Q4_K, and Q6_K for what matters more), q4_k, q5_1, q5_0, q4_1 or q4_0.", rows, 3};
     int first, go = options_parse(&line, argc, argv, &first);
-    if (go != OPTIONS_GO)
-        return go;
-    if (argc - first != 3)
-        return options_wrong(&line, "IN, OUT and TYPE are wanted");
-    job.from = argv[first];
-    job.to = argv[first + 1];
-    job.recipe = find_recipe(argv[first + 2]);
-    if (!job.recipe)
-        return options_wrong(&line, "no type %s", argv[first + 2]);
-    dsr1_error err = {0};
-    return run(&job, &err) == DSR1_OK ? 0 : tool_fail("quantize", &err);
+    if (go == OPTIONS_GO)
+        go = quantize(&job, &line, argc - first, argv + first);
+    string_list_free(&job.tensors);
+    return go;
 }

@@ -101,7 +101,7 @@ int tool_upcycle(int argc, char **argv)
         go = options_wrong(&line, "--data is missing");
     bool keep = strcmp(type, "keep") == 0;
     if (go == OPTIONS_GO && !keep && ((known = tensor_type_parse(type)) < 0 || !encode_knows((enum tensor_type) known)))
-        go = options_wrong(&line, "--type %s: must be keep, f32, f16, bf16, q8_0, q5_0, q4_1 or q4_0", type);
+        go = options_wrong(&line, "--type %s: must be keep, f32, f16, bf16, q8_0, q5_1, q5_0, q4_1 or q4_0", type);
     if (go == OPTIONS_GO) {
         o.down_type = keep ? -1 : known;
         o.data = data.items;

@@ -23,7 +23,7 @@ static const struct {
     double most;
 } formats[] = {{TENSOR_F32, 0},      {TENSOR_F16, 4e-4},  {TENSOR_BF16, 3e-3}, {TENSOR_Q8_0, 8e-3},
                {TENSOR_Q6_K, 0.021}, {TENSOR_Q5_0, 0.05}, {TENSOR_Q4_K, 0.08}, {TENSOR_Q4_0, 0.095},
-               {TENSOR_Q4_1, 0.08}};
+               {TENSOR_Q4_1, 0.08}, {TENSOR_Q5_1, 0.04}};
 enum { N_FORMATS = sizeof formats / sizeof *formats };
 
 static float x[N], y[N];
