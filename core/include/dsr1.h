@@ -277,7 +277,7 @@ typedef struct dsr1_event {
     /* EMBEDDING: n_embd floats of length 1 */
     const float *embedding;
     int n_embd;
-    /* EXPERTS: n_layers x n_experts_used ids at `position` of prompt or answer; undefined in layers without a router */
+    /* EXPERTS: n_layers x n_experts_used ids at `position` of prompt or answer; 65535 in layers without a router */
     const uint16_t *experts;
     /* DONE */
     dsr1_finish finish;

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { EXTRA_LOGITS = 32, DEFAULT_CONTEXT = 4096, DEFAULT_BATCH = 16, DEFAULT_QUEUE = 1024, DEFAULT_CHUNK = 256 };
 
@@ -92,6 +93,8 @@ static dsr1_status allocate_work(struct engine *e, dsr1_error *err)
     if (!e->works || !e->running || !e->hidden || !e->experts || !e->by_id ||
         (nextn && !e->nextn_rows))
         return error_nomem(err, "an engine");
+    /* Layers without a router never write theirs. */
+    memset(e->experts, 0xff, rows * (size_t) e->model->shape.n_layers * (size_t) n_used * sizeof *e->experts);
     return DSR1_OK;
 }
 

@@ -80,6 +80,11 @@ dsr1_status tool_flush(dsr1_error *err);
 dsr1_status tool_tokens(const dsr1_model *model, const char *text, size_t size, int flags, struct int_list *list,
                         dsr1_error *err);
 
+enum { TOOL_MAX_CHOICES = 1000 };
+
+/* Cuts "a,b,c" in place; the pieces, at most `most`, are pointers into it. Returns how many. */
+size_t tool_cut_at_commas(char *text, const char **pieces, size_t most);
+
 /* A progress line on stderr, when that is a terminal. Clear it before printing anything else. */
 void tool_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void tool_progress_end(void);

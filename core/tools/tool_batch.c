@@ -25,12 +25,14 @@ struct answer {
 };
 
 struct batch {
-    const char *model, *output;
+    const char *model, *output, *choices;
     bool raw;
     int max_tokens, max_batch, top_k;
     float temperature, top_p;
     uint64_t seed;
     struct engine_flags engine;
+    const char *pieces[TOOL_MAX_CHOICES];
+    size_t n_pieces;            /* of choices */
     struct prompts prompts;
     struct answer *answers;
     int n_running, n_printed, n_failed;
@@ -68,6 +70,8 @@ static dsr1_status ask(struct batch *b, dsr1_engine *engine, dsr1_adapter *adapt
         .top_k = b->top_k,
         .top_p = b->top_p,
         .seed = b->seed + (uint64_t) index,
+        .constraint = {.kind = b->n_pieces ? DSR1_CONSTRAINT_CHOICES : DSR1_CONSTRAINT_NONE,
+                       .texts = b->pieces, .n_texts = b->n_pieces},
         .adapter = adapter,
         .on_event = on_event,
         .user = answer,
@@ -171,7 +175,7 @@ static dsr1_status batch(struct batch *b, const char *path, dsr1_error *err)
 
 int tool_batch(int argc, char **argv)
 {
-    struct batch b = {.max_tokens = 256, .max_batch = 32};
+    static struct batch b = {.max_tokens = 256, .max_batch = 32};
     const struct option_row rows[] = {
         TOOL_MODEL_ROW(&b.model),
         TOOL_ADAPTER_ROW(b.engine),
@@ -181,6 +185,7 @@ int tool_batch(int argc, char **argv)
         {0, "temp", OPTION_FLOAT, &b.temperature, "T", "temperature (0: the best token each time)", 0, 100},
         {0, "top-k", OPTION_INT, &b.top_k, "K", "sample among the K best (0: off)", 0, INT32_MAX},
         {0, "top-p", OPTION_FLOAT, &b.top_p, "P", "sample among the best that hold P of the probability", 0, 1},
+        {0, "choices", OPTION_STRING, &b.choices, "A,B,..", "each answer is one of these", 0, 0},
         {0, "seed", OPTION_SEED, &b.seed, "S", "of the first prompt; the next has the next one (0)", 0, 0},
         {'b', "max-batch", OPTION_INT, &b.max_batch, "N", "answers computed together (32)", 1, 1024},
         {'c', "context", OPTION_INT, &b.engine.context, "N", "tokens of prompt and answer together", 1, 1 << 24},
@@ -198,7 +203,11 @@ int tool_batch(int argc, char **argv)
     if (go != OPTIONS_GO)
         return go;
     dsr1_error err = {0};
-    if (batch(&b, argv[first], &err) != DSR1_OK)
+    char *choices = b.choices ? strdup(b.choices) : NULL;
+    b.n_pieces = choices ? tool_cut_at_commas(choices, b.pieces, TOOL_MAX_CHOICES) : 0;
+    dsr1_status status = b.choices && !choices ? error_nomem(&err, "the choices") : batch(&b, argv[first], &err);
+    free(choices);
+    if (status != DSR1_OK)
         return tool_fail("batch", &err);
     if (b.n_failed == 0)
         return 0;

@@ -95,6 +95,19 @@ dsr1_status tool_tokens(const dsr1_model *model, const char *text, size_t size, 
     return n < 0 ? error_set(err, (dsr1_status) n, "cannot tokenise %zu bytes", size) : DSR1_OK;
 }
 
+size_t tool_cut_at_commas(char *text, const char **pieces, size_t most)
+{
+    size_t n = 0;
+    for (char *piece = text; piece && n < most; n++) {
+        char *comma = strchr(piece, ',');
+        if (comma)
+            *comma = 0;
+        pieces[n] = piece;
+        piece = comma ? comma + 1 : NULL;
+    }
+    return n;
+}
+
 /* Where the cursor stands in a progress line that must go before anything else is printed. */
 static bool progress_shown;
 

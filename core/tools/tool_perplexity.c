@@ -12,17 +12,21 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct perplexity {
     const char *model, *file;
     int context, n_windows;
-    bool json;
+    bool json, load;
     struct engine_flags engine;
     dsr1_adapter *adapter;
+    int n_layers, n_experts, n_used;
+    int64_t *counts;            /* n_layers x n_experts: tokens sent to each; NULL unless `load` */
     /* Of the window that is being evaluated. */
     const int32_t *window;
     int n_vocab;
@@ -32,9 +36,21 @@ struct perplexity {
     size_t n_scored;
 };
 
+static void count_experts(struct perplexity *o, const uint16_t *experts)
+{
+    for (int l = 0; l < o->n_layers; l++)
+        for (int i = 0; i < o->n_used; i++) {
+            int expert = experts[l * o->n_used + i];
+            if (expert < o->n_experts)
+                o->counts[l * o->n_experts + expert]++;
+        }
+}
+
 static void on_event(const dsr1_event *event, void *user)
 {
     struct perplexity *o = user;
+    if (event->type == DSR1_EVENT_EXPERTS)
+        count_experts(o, event->experts);
     if (event->type == DSR1_EVENT_DONE && event->finish == DSR1_FINISH_ERROR)
         error_set(o->err, event->error->status, "%s", event->error->message);
     if (event->type != DSR1_EVENT_LOGITS || event->position < o->context / 2 || event->position + 1 >= o->context)
@@ -63,7 +79,7 @@ static dsr1_status score(struct perplexity *o, dsr1_engine *engine, struct int_l
             window[0] = bos;
         o->window = window;
         dsr1_request request = {.tokens = window, .n_tokens = (size_t) o->context, .want_logits = DSR1_LOGITS_ALL,
-                                .on_event = on_event, .user = o, .adapter = o->adapter};
+                                .want_experts = o->load, .on_event = on_event, .user = o, .adapter = o->adapter};
         uint64_t id;
         dsr1_status status = dsr1_engine_submit(engine, &request, &id, err);
         if (status == DSR1_OK)
@@ -83,6 +99,37 @@ static dsr1_status score(struct perplexity *o, dsr1_engine *engine, struct int_l
     return DSR1_OK;
 }
 
+/* How many times its equal share each expert of each layer gets: 1 everywhere is perfect balance. */
+static json_t *json_load(const struct perplexity *o)
+{
+    json_t *layers = json_array();
+    for (int l = 0; l < o->n_layers; l++) {
+        const int64_t *counts = o->counts + l * o->n_experts;
+        double sum = 0;
+        for (int e = 0; e < o->n_experts; e++)
+            sum += (double) counts[e];
+        json_t *layer = json_array();
+        for (int e = 0; e < o->n_experts; e++)
+            json_array_append_new(layer, json_real(sum > 0 ? (double) counts[e] * o->n_experts / sum : 0));
+        json_array_append_new(layers, layer);
+    }
+    return layers;
+}
+
+static dsr1_status open_load(struct perplexity *o, const dsr1_model_info *info, dsr1_error *err)
+{
+    if (info->n_experts == 0)
+        return error_set(err, DSR1_ERR_ARGUMENT, "--expert-load: the model has no experts");
+    o->n_layers = info->n_layers;
+    o->n_experts = info->n_experts;
+    o->n_used = o->engine.experts ? o->engine.experts : info->n_experts_used;
+    o->counts = memory_array((size_t) o->n_layers * (size_t) o->n_experts, sizeof *o->counts);
+    if (!o->counts)
+        return error_nomem(err, "counts of experts");
+    memset(o->counts, 0, (size_t) o->n_layers * (size_t) o->n_experts * sizeof *o->counts);
+    return DSR1_OK;
+}
+
 static dsr1_status report(const struct perplexity *o, const char *model, size_t n_tokens, dsr1_error *err)
 {
     double mean = o->sum / (double) o->n_scored, perplexity = exp(mean), error = perplexity * mean_error(o);
@@ -91,10 +138,12 @@ static dsr1_status report(const struct perplexity *o, const char *model, size_t 
                o->n_windows, o->context);
         return tool_flush(err);
     }
-    return tool_print_json(json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:i, s:i}", "model", model, "perplexity",
-                                     perplexity, "standard_error", error, "nll", mean, "tokens",
-                                     (json_int_t) n_tokens, "scored", (json_int_t) o->n_scored, "windows",
-                                     o->n_windows, "context", o->context), err);
+    json_t *json = json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:i, s:i}", "model", model, "perplexity", perplexity,
+                             "standard_error", error, "nll", mean, "tokens", (json_int_t) n_tokens, "scored",
+                             (json_int_t) o->n_scored, "windows", o->n_windows, "context", o->context);
+    if (json && o->load)
+        json_object_set_new(json, "expert_load", json_load(o));
+    return tool_print_json(json, err);
 }
 
 static dsr1_status run(struct perplexity *o, dsr1_error *err)
@@ -115,6 +164,8 @@ static dsr1_status run(struct perplexity *o, dsr1_error *err)
     if (status != DSR1_OK)
         goto done;
     dsr1_model_get_info(model, &info);
+    if (o->load && (status = open_load(o, &info, err)) != DSR1_OK)
+        goto done;
     o->n_vocab = info.n_vocab;
     o->err = err;
     int most = (int) (tokens.n / (size_t) o->context);
@@ -139,6 +190,7 @@ done:
     dsr1_adapter_close(o->adapter);
     int_list_free(&tokens);
     buffer_free(&text);
+    free(o->counts);
     dsr1_model_close(model);
     return status;
 }
@@ -155,6 +207,8 @@ int tool_perplexity(int argc, char **argv)
         TOOL_KV_ROW(o.engine, "f16 (default), f32 or q8_0"),
         TOOL_THREADS_ROW(o.engine),
         TOOL_EXPERTS_ROW(o.engine),
+        {0, "expert-load", OPTION_FLAG, &o.load, NULL, "with --json: how often each expert was chosen, over its equal share",
+         0, 0},
         {0, "json", OPTION_FLAG, &o.json, NULL, "print one JSON object", 0, 0},
         {0},
     };
@@ -168,6 +222,8 @@ int tool_perplexity(int argc, char **argv)
         return go;
     if (!o.file)
         return options_wrong(&line, "-f is missing");
+    if (o.load && !o.json)
+        return options_wrong(&line, "--expert-load needs --json");
     if (!tool_engine_options(&o.engine, &ignored))
         return options_wrong(&line, "--kv %s: must be f16, f32 or q8_0", o.engine.kv);
     dsr1_error err = {0};

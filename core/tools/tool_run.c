@@ -210,22 +210,6 @@ static void on_event(const dsr1_event *event, void *user)
 /* What the answer must be                                             */
 /* ------------------------------------------------------------------ */
 
-/* Cuts "a,b,c" in place; the pieces are pointers into it. */
-static size_t cut_at_commas(char *text, const char **pieces, size_t most)
-{
-    size_t n = 0;
-    for (char *piece = text; piece && n < most; n++) {
-        char *comma = strchr(piece, ',');
-        if (comma)
-            *comma = 0;
-        pieces[n] = piece;
-        piece = comma ? comma + 1 : NULL;
-    }
-    return n;
-}
-
-enum { MAX_CHOICES = 1000 };
-
 static dsr1_status read_constraint(struct run *o, const char **texts, dsr1_constraint *constraint, dsr1_error *err)
 {
     const char *file = o->schema ? o->schema : o->grammar;
@@ -241,7 +225,7 @@ static dsr1_status read_constraint(struct run *o, const char **texts, dsr1_const
         if (o->constraint_file.failed)
             return error_nomem(err, "the choices");
         constraint->kind = DSR1_CONSTRAINT_CHOICES;
-        constraint->n_texts = cut_at_commas(o->constraint_file.data, texts, MAX_CHOICES);
+        constraint->n_texts = tool_cut_at_commas(o->constraint_file.data, texts, TOOL_MAX_CHOICES);
     } else if (o->regex) {
         constraint->kind = DSR1_CONSTRAINT_REGEX;
         texts[0] = o->regex;
@@ -252,7 +236,7 @@ static dsr1_status read_constraint(struct run *o, const char **texts, dsr1_const
 static dsr1_status generate(struct run *o, dsr1_engine *engine, dsr1_adapter *adapter, const struct int_list *prompt,
                             dsr1_error *err)
 {
-    static const char *texts[MAX_CHOICES];
+    static const char *texts[TOOL_MAX_CHOICES];
     dsr1_request request = {
         .tokens = prompt->items,
         .n_tokens = prompt->n,
