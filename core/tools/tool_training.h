@@ -31,7 +31,7 @@ void tool_training_defaults(struct training_flags *flags);
     {0, "rank", OPTION_INT, &(f).options.trainable.rank, "N", "rank of the adapters (8)", 1, 4096}, \
     {0, "alpha", OPTION_FLOAT, &(f).options.trainable.alpha, "X", "adapters count alpha / rank (16)", 0, 65536}, \
     {0, "lora", OPTION_STRING, &(f).lora, "KINDS", \
-     "what gets an adapter: attn, q, k, v, o, ffn, shared, experts, all", 0, 0}, \
+     "what gets an adapter: attn, q, k, v, o, ffn, shared, experts, down, all", 0, 0}, \
     {0, "lr", OPTION_FLOAT, &(f).options.optimizer.rate, "X", "learning rate (2e-4)", 0, 10}, \
     {0, "schedule", OPTION_STRING, &(f).schedule, "NAME", "constant (default), cosine or linear", 0, 0}, \
     {0, "warmup", OPTION_INT, &(f).options.optimizer.warmup, "N", "steps until the full learning rate (5)", 0, 1e9}, \

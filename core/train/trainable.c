@@ -30,7 +30,7 @@ unsigned trainable_kind(const char *name)
         return TRAINABLE_NORMS;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strstr(name, kinds[i].part))
-            return kinds[i].kind;
+            return kinds[i].kind | (strstr(name, ".ffn_down") ? TRAINABLE_DOWN : 0);
     return 0;
 }
 
@@ -42,6 +42,7 @@ bool trainable_parse(const char *text, unsigned *kinds)
     } words[] = {
         {"attn", TRAINABLE_ATTENTION}, {"q", TRAINABLE_Q}, {"k", TRAINABLE_K}, {"v", TRAINABLE_V}, {"o", TRAINABLE_O},
         {"ffn", TRAINABLE_FFN}, {"shared", TRAINABLE_SHARED}, {"experts", TRAINABLE_EXPERTS},
+        {"down", TRAINABLE_DOWN},
         {"router", TRAINABLE_ROUTER}, {"norms", TRAINABLE_NORMS}, {"none", 0},
         {"all", TRAINABLE_ATTENTION | TRAINABLE_FFN | TRAINABLE_SHARED | TRAINABLE_EXPERTS},
     };

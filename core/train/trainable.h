@@ -24,6 +24,7 @@ enum {
     TRAINABLE_EXPERTS = 64,     /* of routed experts */
     TRAINABLE_ROUTER = 128,     /* ffn_gate_inp */
     TRAINABLE_NORMS = 256,      /* *_norm; only whole */
+    TRAINABLE_DOWN = 512,       /* ffn_down of dense layers, shared and routed experts: a second kind that they have */
 };
 
 struct trainable_options {
@@ -76,12 +77,12 @@ void trainable_activate(struct trainable *t, bool on);
 const struct param *trainable_find(const struct trainable *t, const char *name);
 
 /*
- * A list with commas of "attn", "q", "k", "v", "o", "ffn", "shared", "experts", "router", "norms", "all" (but for the
- * last two) and "none"; false for other words.
+ * A list with commas of "attn", "q", "k", "v", "o", "ffn", "shared", "experts", "down", "router", "norms", "all" (but for
+ * the last two) and "none"; false for other words.
  */
 bool trainable_parse(const char *text, unsigned *kinds);
 
-/* The kind of a matrix, by its tensor's name: one of TRAINABLE_*, 0 for others. */
+/* The kinds of a matrix, by its tensor's name: of TRAINABLE_*, 0 for others. Any of them makes it trained. */
 unsigned trainable_kind(const char *name);
 
 #endif

@@ -392,6 +392,23 @@ static void only_the_middle_of_a_text_counts(void **state)
     gguf_close(model);
 }
 
+static void words_name_what_is_trained(void **state)
+{
+    (void) state;
+    unsigned kinds;
+    assert_true(trainable_parse("q,down", &kinds));
+    assert_true(kinds & trainable_kind("blk.0.attn_q.weight"));
+    assert_true(kinds & trainable_kind("blk.0.ffn_down.weight"));
+    assert_true(kinds & trainable_kind("blk.0.ffn_down_exps.weight"));
+    assert_true(kinds & trainable_kind("blk.0.ffn_down_shexp.weight"));
+    assert_false(kinds & trainable_kind("blk.0.ffn_up_exps.weight"));
+    assert_false(kinds & trainable_kind("blk.0.attn_k.weight"));
+    assert_true(trainable_parse("experts", &kinds));
+    assert_true(kinds & trainable_kind("blk.0.ffn_down_exps.weight"));
+    assert_false(kinds & trainable_kind("blk.0.ffn_down_shexp.weight"));
+    assert_false(trainable_parse("experts,doors", &kinds));
+}
+
 static void a_broken_line_is_named(void **state)
 {
     static const char *const lines[] = {"{\"text\": ", "[1]", "{\"messages\": []}",
@@ -505,6 +522,7 @@ int main(void)
         cmocka_unit_test(an_adapter_that_does_not_fit_is_refused),
         cmocka_unit_test(only_the_assistants_words_count),
         cmocka_unit_test(only_the_middle_of_a_text_counts),
+        cmocka_unit_test(words_name_what_is_trained),
         cmocka_unit_test(a_broken_line_is_named),
         cmocka_unit_test(each_epoch_has_every_sequence_once_and_none_set_aside),
         cmocka_unit_test(no_data_is_refused),
