@@ -129,6 +129,8 @@ static dsr1_status train(struct grpo *g, const struct grpo_flags *flags, dsr1_er
             show(&display, &report, steps);
     }
     tool_progress_end();
+    if (status == DSR1_ERR_CANCELLED)
+        stopped = 1;
     if (stopped && (status == DSR1_OK || status == DSR1_ERR_CANCELLED))
         return grpo_save(g, err);
     return status == DSR1_OK ? grpo_finish(g, err) : status;

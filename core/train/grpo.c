@@ -131,7 +131,7 @@ static dsr1_status collect(struct grpo *g, struct lora *lora, struct grpo_report
     r->n_groups = g->n_groups;
     r->n_answers = g->n_groups * o->group;
     if (r->n_errors == r->n_answers)
-        return error_set(err, DSR1_ERR_IO, "no answer could be rewarded: %s", g->reward.last_error);
+        return error_set(err, DSR1_ERR_ARGUMENT, "no answer could be rewarded: %s", g->reward.last_error);
     return DSR1_OK;
 }
 

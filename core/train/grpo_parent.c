@@ -37,7 +37,7 @@ static dsr1_status tell(struct grpo *g, const char *text, size_t size, int64_t s
     struct wait wait = {step};
     peer->stop = NULL;
     enum line_peer_end end = line_peer_exchange(peer, &out, INFINITY, await_step, &wait);
-    return end == LINE_PEER_DONE ? DSR1_OK : error_set(err, DSR1_ERR_IO, "the program that keeps the steps has ended");
+    return end == LINE_PEER_DONE ? DSR1_OK : error_set(err, DSR1_ERR_CANCELLED, "the program that keeps the steps has ended");
 }
 
 /* ------------------------------------------------------------------ */

@@ -9,7 +9,7 @@
  *     {"step": 21, "reward": .., ..}                      the step, as in --log; answered {"step": 21} once it is kept
  *     {"done": "run.gguf"}                                the adapter is written
  *
- * A step is answered before its checkpoint is written: so whoever keeps the steps never knows less than the checkpoint.
+ * Where the other program closes its end, that stops the run, as a signal does. A step is answered before its checkpoint is written: so whoever keeps the steps never knows less than the checkpoint.
  *
  * SPDX-License-Identifier: PostgreSQL
  */

@@ -50,7 +50,7 @@ dsr1_status reward_open_command(const char *command, double timeout, struct rewa
 
 /*
  * The program that started this one, on the other end of a socket: asked like a command, but if it goes, that is
- * DSR1_ERR_IO. It has its own time limits. The socket stays the caller's.
+ * DSR1_ERR_CANCELLED. It has its own time limits. The socket stays the caller's.
  */
 dsr1_status reward_open_socket(int fd, struct reward *reward, dsr1_error *err);
 

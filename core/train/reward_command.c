@@ -193,14 +193,14 @@ static bool read_line(void *user, const char *line, size_t size)
     return s->n_open > 0;
 }
 
-static const char *why_not(const struct reward_command *c, enum line_peer_end end)
+static const char *why_not(enum line_peer_end end)
 {
     static const char *const reasons[] = {
         [LINE_PEER_LATE] = "the reward's command took too long",
         [LINE_PEER_BROKEN] = "the reward's command cannot be reached",
         [LINE_PEER_GONE] = "the reward's command has ended",
     };
-    return end == LINE_PEER_GONE && !c->text ? "the program that gives rewards has ended" : reasons[end];
+    return reasons[end];
 }
 
 /* Until all are answered; what was not has its reason noted. */
@@ -209,13 +209,11 @@ static dsr1_status exchange(struct reward_command *c, struct scoring *s, const s
     enum line_peer_end end = line_peer_exchange(&c->peer, out, c->timeout, read_line, s);
     if (end == LINE_PEER_DONE)
         return DSR1_OK;
-    if (end == LINE_PEER_STOPPED)
-        return error_set(err, DSR1_ERR_CANCELLED, "stopped");
-    if (!c->text)
-        return error_set(err, DSR1_ERR_IO, "%s", why_not(c, end));
+    if (end == LINE_PEER_STOPPED || !c->text)
+        return error_set(err, DSR1_ERR_CANCELLED, "%s", end == LINE_PEER_STOPPED ? "stopped" : why_not(end));
     for (int i = 0; i < s->n; i++)
         if (!s->done[i])
-            reward_failed(s->reward, why_not(c, end));
+            reward_failed(s->reward, why_not(end));
     stop(c, true);
     return DSR1_OK;
 }
