@@ -468,9 +468,9 @@ GRANT SELECT ON dsr1_stat_engine TO PUBLIC;
 
 CREATE TABLE dsr1_job (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('annotate', 'grpo')),
     owner regrole NOT NULL,
-    relation regclass NOT NULL,
+    relation regclass,
     target name NOT NULL,
     key text[] NOT NULL,
     into_table regclass,
@@ -497,7 +497,8 @@ CREATE TABLE dsr1_job (
     max_tokens int NOT NULL,
     version text NOT NULL,
     prompt_digest text NOT NULL,
-    model_digest text
+    model_digest text,
+    CHECK (kind <> 'annotate' OR relation IS NOT NULL)
 ) WITH (fillfactor = 50);
 
 -- One row for each row of a job's table: to be done, done, or failed.
@@ -521,6 +522,94 @@ CREATE UNIQUE INDEX dsr1_job_row_pending ON dsr1_job_row (job, id) WHERE pending
 CREATE INDEX dsr1_job_row_id ON dsr1_job_row (id);
 CREATE INDEX dsr1_job_row_error ON dsr1_job_row (job) WHERE category IS NOT NULL;
 
+-- A run of training is a job of kind grpo, whose target is the adapter and whose prompt the query for prompts.
+CREATE TABLE dsr1_grpo_run (
+    job bigint PRIMARY KEY REFERENCES dsr1_job ON DELETE CASCADE,
+    reward text NOT NULL,
+    token text NOT NULL,
+    steps int NOT NULL,
+    adapter_data bytea
+);
+
+ALTER TABLE dsr1_grpo_run ALTER adapter_data SET STORAGE EXTERNAL;
+
+CREATE TABLE dsr1_grpo_prompt (
+    job bigint NOT NULL REFERENCES dsr1_job ON DELETE CASCADE,
+    aside bool NOT NULL,
+    n bigint GENERATED ALWAYS AS IDENTITY,
+    line jsonb NOT NULL,
+    PRIMARY KEY (job, aside, n)
+);
+
+CREATE TABLE dsr1_grpo_step (
+    job bigint NOT NULL REFERENCES dsr1_job ON DELETE CASCADE,
+    step int NOT NULL,
+    at timestamptz NOT NULL,
+    reward float8,
+    reward_std float8,
+    eval_reward float8,
+    eval_length float8,
+    loss float8,
+    kl float8,
+    entropy float8,
+    length float8,
+    ended float8,
+    clipped_low float8,
+    clipped_high float8,
+    mismatch float8,
+    grad_norm float8,
+    lr float8,
+    groups int,
+    useful int,
+    rounds int,
+    errors int,
+    tokens int,
+    train_tokens int,
+    seconds float8,
+    rollout_seconds float8,
+    reward_seconds float8,
+    train_seconds float8,
+    cpu_seconds float8,
+    PRIMARY KEY (job, step)
+);
+
+CREATE TABLE dsr1_grpo_rollout (
+    job bigint NOT NULL REFERENCES dsr1_job ON DELETE CASCADE,
+    step int NOT NULL,
+    n int NOT NULL,
+    prompt text,
+    completion text,
+    reward float8,
+    advantage float8,
+    tokens int,
+    finish text,
+    PRIMARY KEY (job, step, n)
+);
+
+CREATE TABLE dsr1_grpo_error (
+    job bigint NOT NULL REFERENCES dsr1_job ON DELETE CASCADE,
+    step int NOT NULL,
+    n int NOT NULL,
+    prompt text,
+    completion text,
+    sqlstate text,
+    message text,
+    PRIMARY KEY (job, step, n)
+);
+
+COMMENT ON TABLE dsr1_grpo_run IS 'runs of training; look at dsr1_grpo_runs instead';
+COMMENT ON TABLE dsr1_grpo_prompt IS 'prompts of runs of training, as they were when the run was made';
+COMMENT ON TABLE dsr1_grpo_step IS 'steps of runs of training; look at dsr1_grpo_steps instead';
+COMMENT ON TABLE dsr1_grpo_rollout IS 'answers of runs of training; look at dsr1_grpo_rollouts instead';
+COMMENT ON TABLE dsr1_grpo_error IS 'answers without reward; look at dsr1_grpo_errors instead';
+
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.dsr1_grpo_run', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.dsr1_grpo_prompt', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.dsr1_grpo_step', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.dsr1_grpo_rollout', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.dsr1_grpo_error', '');
+SELECT pg_catalog.pg_extension_config_dump(pg_catalog.pg_get_serial_sequence('@extschema@.dsr1_grpo_prompt', 'n')::regclass, '');
+
 COMMENT ON TABLE dsr1_job IS 'jobs; look at dsr1_jobs instead';
 COMMENT ON TABLE dsr1_job_row IS 'rows of jobs: to be done, done, or failed';
 
@@ -540,14 +629,17 @@ CREATE VIEW dsr1_jobs AS
            j.prompt_tokens, j.cached_tokens, j.generated_tokens, j.engine_ms,
            j.model_digest, j.prompt_digest, j.seed, j.version
       FROM @extschema@.dsr1_job j,
-           LATERAL (SELECT pg_catalog.count(*) AS pending FROM @extschema@.dsr1_job_row r
-                     WHERE r.job = j.id AND r.pending) p,
+           LATERAL (SELECT pg_catalog.count(*) + COALESCE((SELECT g.steps - j.done FROM @extschema@.dsr1_grpo_run g
+                                                            WHERE g.job = j.id), 0) AS pending
+                      FROM @extschema@.dsr1_job_row r WHERE r.job = j.id AND r.pending) p,
            LATERAL (SELECT pg_catalog.count(*) AS failed FROM @extschema@.dsr1_job_row r
                      WHERE r.job = j.id AND r.category IS NOT NULL AND NOT r.pending) f
      WHERE pg_catalog.pg_has_role(j.owner, 'USAGE')
         OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
 
 COMMENT ON VIEW dsr1_jobs IS 'jobs of the roles that you are a member of, or all for pg_read_all_stats';
+COMMENT ON COLUMN dsr1_jobs.kind IS 'annotate: a column is filled; grpo: an adapter is trained, and rows are steps';
+COMMENT ON COLUMN dsr1_jobs.target IS 'the column, or the adapter';
 COMMENT ON COLUMN dsr1_jobs.state IS 'running, paused, done, failed or cancelled';
 COMMENT ON COLUMN dsr1_jobs.done IS 'answers written so far';
 COMMENT ON COLUMN dsr1_jobs.failed IS 'rows in dsr1_job_errors that are not tried again by themselves';
@@ -626,6 +718,87 @@ COMMENT ON FUNCTION dsr1_job_verify(bigint, int) IS
 
 REVOKE EXECUTE ON FUNCTION dsr1_annotate(regclass, name, text, jsonb) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION dsr1_job_verify(bigint, int) FROM PUBLIC;
+
+--
+-- Training
+--
+
+CREATE FUNCTION dsr1_grpo(adapter name, prompts text, reward regprocedure, options jsonb DEFAULT '{}')
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'sql_grpo'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION dsr1_grpo(name, text, regprocedure, jsonb) IS
+'trains an adapter on answers to a query''s prompts, which a function rewards; a job, whose number is returned';
+
+REVOKE EXECUTE ON FUNCTION dsr1_grpo(name, text, regprocedure, jsonb) FROM PUBLIC;
+
+CREATE VIEW dsr1_grpo_runs AS
+    SELECT j.id, j.owner, j.target AS adapter, g.reward AS reward_function, j.state, j.done AS step, g.steps,
+           l.reward, e.eval_reward, c.errors,
+           CASE WHEN j.state = 'running' AND j.rows_per_s > 0
+                THEN pg_catalog.make_interval(secs => (g.steps - j.done) / j.rows_per_s) END AS eta,
+           j.category, j.sqlstate, j.last_error, j.next_attempt, j.created, j.started, j.finished,
+           j.prompt AS prompts, j.options, j.seed, j.model_digest, j.version,
+           pg_catalog.octet_length(g.adapter_data) AS adapter_bytes
+      FROM @extschema@.dsr1_job j JOIN @extschema@.dsr1_grpo_run g ON g.job = j.id
+           LEFT JOIN LATERAL (SELECT s.reward FROM @extschema@.dsr1_grpo_step s
+                               WHERE s.job = j.id AND s.reward IS NOT NULL ORDER BY s.step DESC LIMIT 1) l ON true
+           LEFT JOIN LATERAL (SELECT s.eval_reward FROM @extschema@.dsr1_grpo_step s
+                               WHERE s.job = j.id AND s.eval_reward IS NOT NULL ORDER BY s.step DESC LIMIT 1) e ON true,
+           LATERAL (SELECT pg_catalog.count(*) AS errors FROM @extschema@.dsr1_grpo_error x WHERE x.job = j.id) c
+     WHERE pg_catalog.pg_has_role(j.owner, 'USAGE')
+        OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
+
+COMMENT ON VIEW dsr1_grpo_runs IS 'runs of training of the roles that you are a member of, or all for pg_read_all_stats';
+COMMENT ON COLUMN dsr1_grpo_runs.id IS 'number of the job: dsr1_job_pause(), _resume(), _cancel() and _wait() take it';
+COMMENT ON COLUMN dsr1_grpo_runs.step IS 'steps done';
+COMMENT ON COLUMN dsr1_grpo_runs.reward IS 'mean of the last step';
+COMMENT ON COLUMN dsr1_grpo_runs.eval_reward IS 'mean of answers to the prompts set aside, when they were last looked at';
+COMMENT ON COLUMN dsr1_grpo_runs.errors IS 'answers that the reward function failed on';
+COMMENT ON COLUMN dsr1_grpo_runs.adapter_bytes IS 'size of the adapter, once it is done';
+
+CREATE VIEW dsr1_grpo_steps AS
+    SELECT s.job AS run, s.step, s.at, s.reward, s.reward_std, s.eval_reward, s.loss, s.kl, s.entropy, s.length, s.ended,
+           s.grad_norm, s.lr, s.clipped_low, s.clipped_high, s.mismatch, s.groups, s.useful, s.rounds, s.errors,
+           s.tokens, s.train_tokens, s.tokens / NULLIF(s.rollout_seconds, 0) AS rollout_tokens_per_s,
+           s.train_tokens / NULLIF(s.train_seconds, 0) AS train_tokens_per_s,
+           s.seconds, s.rollout_seconds, s.reward_seconds, s.train_seconds, s.cpu_seconds
+      FROM @extschema@.dsr1_grpo_step s JOIN @extschema@.dsr1_job j ON j.id = s.job
+     WHERE pg_catalog.pg_has_role(j.owner, 'USAGE')
+        OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
+
+COMMENT ON VIEW dsr1_grpo_steps IS 'steps of runs of training, one row each; step 0 only looks at the prompts set aside';
+COMMENT ON COLUMN dsr1_grpo_steps.reward IS 'mean over all answers of the step';
+COMMENT ON COLUMN dsr1_grpo_steps.reward_std IS 'their spread';
+COMMENT ON COLUMN dsr1_grpo_steps.eval_reward IS 'mean of answers to the prompts set aside';
+COMMENT ON COLUMN dsr1_grpo_steps.kl IS 'divergence from the model without adapter, where option beta is not 0';
+COMMENT ON COLUMN dsr1_grpo_steps.entropy IS 'mean of -log p of what was sampled';
+COMMENT ON COLUMN dsr1_grpo_steps.length IS 'mean length of answers, in tokens';
+COMMENT ON COLUMN dsr1_grpo_steps.ended IS 'share of answers that ended by themselves';
+COMMENT ON COLUMN dsr1_grpo_steps.grad_norm IS 'norm of the gradient, before it is cut';
+COMMENT ON COLUMN dsr1_grpo_steps.mismatch IS 'mean |log p| between the engine that sampled and the network that learns';
+COMMENT ON COLUMN dsr1_grpo_steps.useful IS 'groups whose answers are not all worth the same';
+COMMENT ON COLUMN dsr1_grpo_steps.errors IS 'answers without reward';
+COMMENT ON COLUMN dsr1_grpo_steps.tokens IS 'tokens sampled';
+
+CREATE VIEW dsr1_grpo_rollouts AS
+    SELECT o.job AS run, o.step, o.n, o.prompt, o.completion, o.reward, o.advantage, o.tokens, o.finish
+      FROM @extschema@.dsr1_grpo_rollout o JOIN @extschema@.dsr1_job j ON j.id = o.job
+     WHERE pg_catalog.pg_has_role(j.owner, 'USAGE');
+
+COMMENT ON VIEW dsr1_grpo_rollouts IS 'answers of your runs of training: of each step as many as option rollouts says';
+COMMENT ON COLUMN dsr1_grpo_rollouts.advantage IS 'how much better than its group, over the group''s spread';
+COMMENT ON COLUMN dsr1_grpo_rollouts.finish IS 'end, stop, or length where max_tokens cut it off';
+
+CREATE VIEW dsr1_grpo_errors AS
+    SELECT x.job AS run, x.step, x.n, x.prompt, x.completion, x.sqlstate, x.message
+      FROM @extschema@.dsr1_grpo_error x JOIN @extschema@.dsr1_job j ON j.id = x.job
+     WHERE pg_catalog.pg_has_role(j.owner, 'USAGE');
+
+COMMENT ON VIEW dsr1_grpo_errors IS 'answers of your runs of training that the reward function failed on, and why';
+
+GRANT SELECT ON dsr1_grpo_runs, dsr1_grpo_steps, dsr1_grpo_rollouts, dsr1_grpo_errors TO PUBLIC;
 
 CREATE FUNCTION dsr1_stat_progress_job(OUT pid int, OUT datid oid, OUT job bigint, OUT phase text,
                                        OUT rows_in_flight int, OUT rows_done bigint, OUT rows_failed bigint,

@@ -9,16 +9,20 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
+#include "catalog/pg_authid.h"
 #include "engine_text.h"
 #include "job.h"
 #include "job_access.h"
 #include "miscadmin.h"
+#include "settings.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 static List *
 read_names(Datum array)
@@ -44,7 +48,7 @@ job_read(Job *job, int64 id)
 	memset(job, 0, sizeof(*job));
 	if (job_execute_as_owner("SELECT owner::pg_catalog.oid::int8, relation::pg_catalog.oid::int8,"
 							 " into_table::pg_catalog.oid::int8, target, key, prompt, state, model_digest,"
-							 " watch, attempts, options, max_tokens FROM @.dsr1_job WHERE id = $1",
+							 " watch, attempts, options, max_tokens, kind FROM @.dsr1_job WHERE id = $1",
 							 "l", values, NULL) == 0)
 		return false;
 	job->id = id;
@@ -58,7 +62,11 @@ job_read(Job *job, int64 id)
 	job->model_digest = job_string(0, 8);
 	job->watch = DatumGetBool(job_datum(0, 9, &isnull));
 	job->attempts = DatumGetInt32(job_datum(0, 10, &isnull));
-	job_options_read(&job->options, DatumGetJsonbPCopy(job_datum(0, 11, &isnull)));
+	job->kind = job_string(0, 13);
+	job->given = DatumGetJsonbPCopy(job_datum(0, 11, &isnull));
+	if (strcmp(job->kind, "annotate") != 0)
+		return true;
+	job_options_read(&job->options, job->given);
 	job->options.max_tokens = DatumGetInt32(job_datum(0, 12, &isnull));
 	return true;
 }
@@ -113,6 +121,46 @@ job_put_question(EngineRequest *request, struct wire_complete *complete,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("prompt is too long"),
 				 errdetail("A request to the inference engine holds at most %d bytes.", WIRE_FRAME_MAX)));
+}
+
+/* A worker logs in as the owner, which not every role may. */
+void
+job_check_login(Oid owner)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(owner));
+	bool		may_log_in;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for role %u", owner);
+	may_log_in = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+	ReleaseSysCache(tuple);
+	if (!may_log_in)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("role \"%s\" cannot own a job", GetUserNameFromId(owner, false)),
+				 errdetail("Its worker logs in as that role, which has no LOGIN.")));
+}
+
+void
+job_check_rows(const Job *job, const char *what)
+{
+	if (strcmp(job->kind, "annotate") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("job " INT64_FORMAT " cannot be %s", job->id, what),
+				 errdetail("It is a run of training and has no rows.")));
+}
+
+/* Those that ended long ago. */
+void
+job_forget_old(void)
+{
+	Datum		values[1] = {Int32GetDatum(setting_job_history_days)};
+
+	(void) job_execute_as_owner("WITH old AS (DELETE FROM @.dsr1_job WHERE state IN ('done', 'failed', 'cancelled')"
+								" AND finished < pg_catalog.now() - pg_catalog.make_interval(days => $1) RETURNING id)"
+								" DELETE FROM @.dsr1_job_row r USING old WHERE r.job = old.id",
+								"i", values, NULL);
 }
 
 void

@@ -19,6 +19,7 @@
 typedef struct Job
 {
 	int64		id;
+	char	   *kind;			/* annotate or grpo, where the rest but owner and state says other things */
 	Oid			owner;
 	Oid			relation;
 	Oid			into;
@@ -29,6 +30,7 @@ typedef struct Job
 	char	   *model_digest;	/* NULL: not known yet */
 	bool		watch;
 	int32		attempts;
+	Jsonb	   *given;			/* the options as they were given */
 	JobOptions	options;
 } Job;
 
@@ -64,6 +66,15 @@ extern void job_prepare_question(const Job *job, const JobTable *table,
 								 struct wire_complete *complete);
 extern void job_put_question(EngineRequest *request, struct wire_complete *complete,
 							 const Job *job, const char *prompt);
+
+/* Raises an error if a role cannot log in, and so own a job. */
+extern void job_check_login(Oid owner);
+
+/* Raises an error for a job without rows of a table: a run of training. */
+extern void job_check_rows(const Job *job, const char *what);
+
+/* Forgets jobs that ended more than dsr1.job_history_days ago. */
+extern void job_forget_old(void);
 
 /* Only its owner, a member of that role, may do something about a job. */
 extern void job_check_owner(const Job *job);

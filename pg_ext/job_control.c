@@ -125,6 +125,9 @@ sql_job_cancel(PG_FUNCTION_ARGS)
 	(void) change(&job, "DELETE FROM @.dsr1_job_row WHERE job = $1 AND done_at IS NULL", NULL);
 	drop_trigger(&job);
 	job_change_at_commit(job.id);
+	/* somebody has to take a run's files away */
+	if (strcmp(job.kind, "grpo") == 0)
+		job_launch_at_commit(job.id, job.owner);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -139,6 +142,7 @@ sql_job_alter(PG_FUNCTION_ARGS)
 
 	job_options_check_change(PG_GETARG_JSONB_P(1));
 	open_job(&job, PG_GETARG_INT64(0));
+	job_check_rows(&job, "changed");
 	(void) job_execute_as_owner("UPDATE @.dsr1_job SET options = options || $2 WHERE id = $1", "lj", values, NULL);
 	job_change_at_commit(job.id);
 	SPI_finish();
@@ -154,6 +158,7 @@ sql_job_retry(PG_FUNCTION_ARGS)
 	int64		n;
 
 	open_job(&job, PG_GETARG_INT64(0));
+	job_check_rows(&job, "retried");
 	if (strcmp(job.state, "cancelled") == 0)
 		refuse_state(&job, "retried");
 	n = (int64) change(&job, "UPDATE @.dsr1_job_row SET pending = true, attempts = 0, next_retry = NULL, version = version + 1"

@@ -13,10 +13,8 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "dsr1.h"
 #include "fmgr.h"
@@ -26,31 +24,11 @@
 #include "job_options.h"
 #include "job_table.h"
 #include "miscadmin.h"
-#include "settings.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #define KEYS_AT_ONCE	10000
-
-/* A worker logs in as the owner, which not every role may. */
-static void
-check_owner(Oid owner)
-{
-	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(owner));
-	bool		may_log_in;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for role %u", owner);
-	may_log_in = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
-	ReleaseSysCache(tuple);
-	if (!may_log_in)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("role \"%s\" cannot own a job", GetUserNameFromId(owner, false)),
-				 errdetail("Its worker logs in as that role, which has no LOGIN.")));
-}
 
 static void
 check_privileges(const JobTable *table, const char *target, Oid owner, Oid into)
@@ -150,17 +128,6 @@ queue_rows(const JobTable *table, int64 job)
 	return total;
 }
 
-static void
-forget_old_jobs(void)
-{
-	Datum		values[1] = {Int32GetDatum(setting_job_history_days)};
-
-	(void) job_execute_as_owner("WITH old AS (DELETE FROM @.dsr1_job WHERE state IN ('done', 'failed', 'cancelled')"
-								" AND finished < pg_catalog.now() - pg_catalog.make_interval(days => $1) RETURNING id)"
-								" DELETE FROM @.dsr1_job_row r USING old WHERE r.job = old.id",
-								"i", values, NULL);
-}
-
 static int64
 annotate(Relation relation, const char *target, const char *prompt, Jsonb *given)
 {
@@ -173,7 +140,7 @@ annotate(Relation relation, const char *target, const char *prompt, Jsonb *given
 	int64		job;
 
 	job_options_read(&options, given);
-	check_owner(owner);
+	job_check_login(owner);
 	key = job_table_key(relation, options.key);
 	if (options.into)
 	{
@@ -189,7 +156,7 @@ annotate(Relation relation, const char *target, const char *prompt, Jsonb *given
 	if (options.watch)
 		job_table_create_trigger(&table, relation, job, options.where != NULL);
 	(void) queue_rows(&table, job);
-	forget_old_jobs();
+	job_forget_old();
 	job_launch_at_commit(job, owner);
 	return job;
 }

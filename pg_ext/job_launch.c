@@ -195,7 +195,7 @@ static const char *const runnable_jobs =
 "   FROM (SELECT next_retry FROM @.dsr1_job_row WHERE job = j.id AND pending ORDER BY id LIMIT 1000) r))"
 "  AS next"
 " FROM @.dsr1_job j WHERE j.state = 'running'"
-" AND EXISTS (SELECT FROM @.dsr1_job_row WHERE job = j.id AND pending) ORDER BY j.id";
+" AND (j.kind = 'grpo' OR EXISTS (SELECT FROM @.dsr1_job_row WHERE job = j.id AND pending)) ORDER BY j.id";
 
 static const char *const fail_orphans =
 "UPDATE @.dsr1_job SET state = 'failed', finished = pg_catalog.now(), category = 'job_permanent', sqlstate = '28000',"

@@ -208,6 +208,7 @@ sql_job_verify(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("job " INT64_FORMAT " does not exist", PG_GETARG_INT64(0))));
 	job_check_owner(&job);
+	job_check_rows(&job, "verified");
 	verify(result, &job, most);
 	SPI_finish();
 	job_settings_end(level);

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * job_worker.c
- *	  the process that works off a job
+ *	  the work on a job that fills a column
  *
- * It logs in as the job's owner.  Rows are claimed in one short transaction,
+ * Rows are claimed in one short transaction,
  * and written in another; while the model thinks, there is no transaction and
  * no snapshot, so that vacuum is not held up and no lock is held.  The worker
  * keeps the engine busy: as rows are answered, others are claimed.
@@ -17,33 +17,22 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "catalog/pg_database.h"
 #include "compat.h"
 #include "engine_error.h"
 #include "job_access.h"
 #include "job_board.h"
-#include "job_launch.h"
+#include "job_process.h"
 #include "job_rows.h"
+#include "job_worker.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
-#include "settings.h"
 #include "storage/ipc.h"
-#include "storage/lock.h"
-#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define WRITE_AFTER		250		/* ms that an answer waits for others */
 #define IDLE_TIME		10000	/* ms that a watching worker stays without work */
 #define ENGINE_TRIES	5		/* starts of the engine that are waited for */
-#define NO_ROOM			5000	/* ms until somebody looks again */
-
-PGDLLEXPORT void job_worker_main(Datum arg);
 
 typedef struct Worker
 {
@@ -75,48 +64,85 @@ typedef void (*Work) (Worker *worker, Job *job, JobTable *table);
 static struct wire_complete question;
 
 /* ------------------------------------------------------------------
- *	Leaving
+ *	Transactions
  * ------------------------------------------------------------------
  */
 
+typedef struct Task
+{
+	Worker	   *worker;
+	Work		work;
+	bool		with_table;
+} Task;
+
+static void
+do_task(Job *job, void *arg)
+{
+	const Task *task = arg;
+	JobTable	table;
+
+	task->worker->batch = job->options.batch;
+	task->worker->watch = job->watch;
+	if (task->with_table)
+		job_open_table(&table, job);
+	task->work(task->worker, job, &table);
+}
+
+/* The work with its job and table, in a transaction of its own; leaves if the job is not to run any more. */
+static void
+run(Worker *worker, Work work, bool with_table)
+{
+	Task		task = {worker, work, with_table};
+
+	worker->stop = false;
+	worker->stop |= !job_process_run(worker->job_id, do_task, &task);
+	MemoryContextSwitchTo(worker->context);
+	if (worker->stop)
+		job_process_leave(-1);
+}
+
+/* job_process_run() itself looks whether the job is to go on. */
+static void
+nothing(Worker *worker, Job *job, JobTable *table)
+{
+}
+
+typedef struct Attempt
+{
+	Worker	   *worker;
+	Work		work;
+} Attempt;
+
+static void
+run_attempt(void *arg)
+{
+	const Attempt *attempt = arg;
+
+	run(attempt->worker, attempt->work, true);
+}
+
+/* NULL if it went well; else the error, and nothing has happened. */
+static ErrorData *
+attempt(Worker *worker, Work work)
+{
+	Attempt		what = {worker, work};
+
+	return job_process_attempt(worker->context, run_attempt, &what);
+}
+
 static void
 pg_attribute_noreturn()
-leave(int look_ms)
+give_up(Worker *worker, const ErrorData *error)
 {
-	job_board_leave(look_ms);
-	proc_exit(0);
+	job_process_give_up(worker->job_id, error, job_process_is_permanent(error));
 }
-
-/* Somebody who drops or copies this database waits for its last session to end. */
-static void
-leave_if_database_is_wanted(void)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
-	if (LockAcquire(&tag, RowExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
-	{
-		ereport(LOG, (errmsg("dsr1 job worker leaves the database for a moment")));
-		leave(2000);
-	}
-	LockRelease(&tag, RowExclusiveLock, true);
-}
-
-static void nothing(Worker *worker, Job *job, JobTable *table);
-static void run(Worker *worker, Work work, bool with_table);
 
 static void
 serve_signals(Worker *worker)
 {
-	CHECK_FOR_INTERRUPTS();
+	job_process_serve_signals();
 	if (job_board_is_changed())
 		run(worker, nothing, false);
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
-	leave_if_database_is_wanted();
 }
 
 static void
@@ -126,145 +152,6 @@ rest(Worker *worker, long ms)
 					 compat_wait_event("Dsr1JobWait"));
 	ResetLatch(MyLatch);
 	serve_signals(worker);
-}
-
-/* ------------------------------------------------------------------
- *	Transactions
- * ------------------------------------------------------------------
- */
-
-/* run() itself looks whether the job is to go on. */
-static void
-nothing(Worker *worker, Job *job, JobTable *table)
-{
-}
-
-/* The work with its job and table, in a transaction of its own. */
-static void
-run(Worker *worker, Work work, bool with_table)
-{
-	Job			job;
-	JobTable	table;
-	int			level;
-
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	if (!job_extension(NULL, NULL))
-		leave(-1);				/* it was dropped, and the job with it */
-	level = job_settings_begin();
-	SPI_connect();
-	worker->stop = !job_read(&job, worker->job_id) || strcmp(job.state, "running") != 0;
-	if (!worker->stop)
-	{
-		worker->batch = job.options.batch;
-		worker->watch = job.watch;
-		if (with_table)
-			job_open_table(&table, &job);
-		work(worker, &job, &table);
-	}
-	SPI_finish();
-	job_settings_end(level);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(worker->context);
-	pgstat_report_stat(false);
-	if (worker->stop)
-		leave(-1);
-}
-
-/* NULL if it went well; else the error, and nothing has happened. */
-static ErrorData *
-attempt(Worker *worker, Work work)
-{
-	ErrorData  *volatile error = NULL;
-
-	PG_TRY();
-	{
-		run(worker, work, true);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(worker->context);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortCurrentTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(worker->context);
-	return error;
-}
-
-/* ------------------------------------------------------------------
- *	Errors
- * ------------------------------------------------------------------
- */
-
-/* Is it the row's, as far as a SQLSTATE tells? */
-static bool
-is_of_row(const ErrorData *error)
-{
-	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-
-	return category == ERRCODE_DATA_EXCEPTION ||
-		category == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
-		category == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
-		category == ERRCODE_WITH_CHECK_OPTION_VIOLATION ||
-		category == MAKE_SQLSTATE('P', '0', '0', '0', '0') ||
-		category == ERRCODE_TRIGGERED_ACTION_EXCEPTION ||
-		error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE;
-}
-
-/* 42, a name or a right that is missing, does not come back by waiting. */
-static bool
-is_permanent(const ErrorData *error)
-{
-	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-
-	return category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION ||
-		category == ERRCODE_FEATURE_NOT_SUPPORTED ||
-		category == ERRCODE_INVALID_SCHEMA_NAME ||
-		is_of_row(error);
-}
-
-/* In an own transaction: the job cannot go on, now or ever. */
-static void
-note_job_error(int64 id, const ErrorData *error, bool permanent, int *pause)
-{
-	Datum		values[4] = {Int64GetDatum(id), BoolGetDatum(permanent), CStringGetTextDatum(error->message),
-		CStringGetTextDatum(unpack_sql_state(error->sqlerrcode))};
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	if (job_extension(NULL, NULL))
-	{
-		SPI_connect();
-		if (job_execute_as_owner("UPDATE @.dsr1_job SET state = CASE WHEN $2 THEN 'failed' ELSE state END,"
-								 " finished = CASE WHEN $2 THEN pg_catalog.now() END,"
-								 " category = CASE WHEN $2 THEN 'job_permanent' ELSE 'job_temporary' END,"
-								 " last_error = $3, sqlstate = $4, attempts = attempts + 1,"
-								 " next_attempt = pg_catalog.now() + LEAST(60, 2 ^ LEAST(attempts, 6)) * interval '1 s'"
-								 " WHERE id = $1 AND state = 'running' RETURNING LEAST(60, 2 ^ LEAST(attempts, 6))::int8",
-								 "lbtt", values, NULL) > 0)
-			*pause = (int) job_int64(0, 1) * 1000;
-		SPI_finish();
-	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-}
-
-static void
-pg_attribute_noreturn()
-give_up(Worker *worker, const ErrorData *error)
-{
-	bool		permanent = is_permanent(error);
-	int			pause = 1000;
-
-	ereport(LOG,
-			(errmsg("dsr1 job " INT64_FORMAT " %s: %s", worker->job_id,
-					permanent ? "failed" : "is interrupted", error->message)));
-	note_job_error(worker->job_id, error, permanent, &pause);
-	leave(permanent ? -1 : pause);
 }
 
 /* ------------------------------------------------------------------
@@ -377,7 +264,7 @@ claim_rows(Worker *worker)
 		worker->singly = Max(worker->singly - 1, 0);
 		return worker->looked_at > 0;
 	}
-	if (!is_of_row(error) || error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE || worker->looked_at == 0)
+	if (!job_process_is_of_row(error) || error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE || worker->looked_at == 0)
 		give_up(worker, error);
 	if (worker->singly == 0)
 	{
@@ -578,7 +465,7 @@ write_some(Worker *worker, JobRow **rows, int n)
 	error = attempt(worker, write_batch);
 	if (error == NULL)
 		return;
-	if (!is_of_row(error))
+	if (!job_process_is_of_row(error))
 		give_up(worker, error);
 	if (n == 1 && rows[0]->category)
 		give_up(worker, error);
@@ -688,7 +575,7 @@ wait_for_work(Worker *worker)
 	}
 	ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), worker->rest.next);
 	if (ms > IDLE_TIME)
-		leave((int) Min(ms, PG_INT32_MAX));
+		job_process_leave((int) Min(ms, PG_INT32_MAX));
 	rest(worker, Max(ms, 10));
 }
 
@@ -729,42 +616,17 @@ work(Worker *worker)
 		write_settled(worker);
 }
 
-static void
-set(const char *name, const char *value)
-{
-	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
-}
-
 void
-job_worker_main(Datum arg)
+job_worker_annotate(int64 job)
 {
 	static Worker worker;
-	JobTicket	ticket;
 	ErrorData  *error;
 
-	memcpy(&ticket, MyBgworkerEntry->bgw_extra, sizeof(ticket));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(ticket.database, ticket.owner, 0);
-	worker.job_id = ticket.job;
-	if (!job_board_enter(ticket.job))
-	{
-		if (!job_board_has_worker(MyDatabaseId, ticket.job))
-			job_board_look(MyDatabaseId, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_ROOM));
-		proc_exit(0);
-	}
-	set("statement_timeout", "0");
-	set("idle_in_transaction_session_timeout", "0");
-	set("lock_timeout", "10s");
-	set("default_transaction_isolation", "read committed");
-	set("default_transaction_read_only", "off");
-	set("dsr1.start_timeout", "2s");
+	worker.job_id = job;
 	worker.context = AllocSetContextCreate(TopMemoryContext, "dsr1 job worker", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(worker.context);
 	dlist_init(&worker.in_hand);
 	worker.batch = 1;
-	pgstat_report_activity(STATE_RUNNING, psprintf("dsr1 job " INT64_FORMAT, ticket.job));
 	error = attempt(&worker, begin);
 	if (error)
 		give_up(&worker, error);

@@ -76,8 +76,8 @@ hash_file(int fd, const char *path, uint8 *digest)
 	pfree(bytes);
 }
 
-static char *
-digest_of(const char *path)
+char *
+model_file_digest(const char *path)
 {
 	uint8		digest[PG_SHA256_DIGEST_LENGTH];
 	struct stat st;
@@ -138,7 +138,7 @@ digest_of_model(const struct wire_model *model)
 {
 	if (model->digest.size > 0)
 		return pnstrdup(model->digest.data, model->digest.size);
-	return digest_of(pnstrdup(model->path.data, model->path.size));
+	return model_file_digest(pnstrdup(model->path.data, model->path.size));
 }
 
 char *

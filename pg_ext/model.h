@@ -13,4 +13,7 @@
 /* SHA-256 of its file as hexadecimal digits. */
 extern char *model_digest(void);
 
+/* The same of a file; raises an error if it cannot be read. */
+extern char *model_file_digest(const char *path);
+
 #endif							/* MODEL_H */

@@ -21,10 +21,11 @@ $(B)/pg_ext/dsr1.so: $(PG_SRC) $(B)/wire.a core/include/dsr1.h
 
 ALL_TARGETS += $(B)/pg_ext/dsr1.so
 
-# What dsr1.model and dsr1.engine_path mean when they are empty. -C: what is the same already is left alone.
+# What dsr1.model, dsr1.engine_path and dsr1.trainer_path mean when they are empty. -C: what is the same already is left alone.
 install: all ## extension, engine and model into the server that PG_CONFIG names; dsr1 and dsr1-lsp into PREFIX/bin
 	@$(PGXS_RUN) install
 	@install -C -m 755 $(B)/bin/dsr1-engine $(PG_LIB)/dsr1-engine
+	@install -C -m 755 $(B)/bin/dsr1 $(PG_LIB)/dsr1-trainer
 	@mkdir -p $(PG_SHARE)
 	@install -C -m 644 models/dsr1-default.gguf $(PG_SHARE)/default.gguf
 	@mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/dsr1
@@ -33,7 +34,7 @@ install: all ## extension, engine and model into the server that PG_CONFIG names
 
 uninstall: ## remove what install installed
 	@$(PGXS_RUN) uninstall
-	@rm -f $(PG_LIB)/dsr1-engine $(PG_SHARE)/default.gguf
+	@rm -f $(PG_LIB)/dsr1-engine $(PG_LIB)/dsr1-trainer $(PG_SHARE)/default.gguf
 	@rm -f $(DESTDIR)$(PREFIX)/bin/dsr1 $(DESTDIR)$(PREFIX)/bin/dsr1-lsp $(DESTDIR)$(PREFIX)/share/dsr1/dsr1-default.gguf
 	@rmdir $(PG_SHARE) $(DESTDIR)$(PREFIX)/share/dsr1
 

@@ -16,10 +16,12 @@
 #include <limits.h>
 
 #include "compat.h"
+#include "miscadmin.h"
 #include "settings.h"
 
 char	   *setting_model;
 char	   *setting_engine_path;
+char	   *setting_trainer_path;
 int			setting_threads;
 int			setting_kv_cache_size;
 int			setting_max_batch;
@@ -101,6 +103,10 @@ define_engine_settings(void)
 				"The program dsr1-engine.",
 				"Empty means the one installed with the extension.",
 				&setting_engine_path);
+	define_file("dsr1.trainer_path",
+				"The program dsr1, which trains adapters.",
+				"Empty means the one installed with the extension.",
+				&setting_trainer_path);
 	define_engine_count("dsr1.threads",
 						"Processor cores that the engine uses.",
 						&setting_threads, 256, 0);
@@ -231,6 +237,46 @@ define_batch_settings(void)
 							 NULL, &setting_enable_late_filter, true,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 }
+
+/* ------------------------------------------------------------------
+ *	Files
+ * ------------------------------------------------------------------
+ */
+
+char *
+settings_model(void)
+{
+	char		share[MAXPGPATH];
+
+	if (setting_model[0])
+		return pstrdup(setting_model);
+	get_share_path(my_exec_path, share);
+	return psprintf("%s/dsr1/default.gguf", share);
+}
+
+static char *
+program(const char *setting, const char *name)
+{
+	return setting[0] ? pstrdup(setting) : psprintf("%s/%s", pkglib_path, name);
+}
+
+char *
+settings_engine(void)
+{
+	return program(setting_engine_path, "dsr1-engine");
+}
+
+/* The program dsr1 under another name, for the server looks for libraries by that one. */
+char *
+settings_trainer(void)
+{
+	return program(setting_trainer_path, "dsr1-trainer");
+}
+
+/* ------------------------------------------------------------------
+ *	All of them
+ * ------------------------------------------------------------------
+ */
 
 void
 settings_define(void)

@@ -13,6 +13,7 @@
 /* The engine's: decided by the server's configuration, read by the supervisor */
 extern char *setting_model;		/* "": the shipped one */
 extern char *setting_engine_path;	/* "": beside this library */
+extern char *setting_trainer_path;	/* "": beside this library */
 extern int	setting_threads;
 extern int	setting_kv_cache_size;	/* MB */
 extern int	setting_max_batch;
@@ -59,6 +60,11 @@ extern int	setting_max_tokens_per_day; /* -1: any number */
 extern int	setting_max_concurrent; /* -1: any number */
 extern int	setting_priority;
 extern int	setting_prefix_sharing; /* a SettingSharing */
+
+/* Files that the settings name, or those that were installed with this library; palloced. */
+extern char *settings_model(void);
+extern char *settings_engine(void);
+extern char *settings_trainer(void);
 
 extern void settings_define(void);
 

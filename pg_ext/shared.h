@@ -30,7 +30,9 @@ typedef enum JobPhase
 	JOB_GENERATING,
 	JOB_WRITING,
 	JOB_WAITING_ENGINE,
-	JOB_IDLE
+	JOB_IDLE,
+	JOB_TRAINING,
+	JOB_REWARDING
 } JobPhase;
 
 /* A job's worker. */

@@ -25,7 +25,9 @@ static const char *const phases[] = {
 	[JOB_GENERATING] = "generating",
 	[JOB_WRITING] = "writing rows",
 	[JOB_WAITING_ENGINE] = "waiting for the engine",
-	[JOB_IDLE] = "waiting for rows"
+	[JOB_IDLE] = "waiting for rows",
+	[JOB_TRAINING] = "training",
+	[JOB_REWARDING] = "rewarding"
 };
 
 PG_FUNCTION_INFO_V1(sql_stat_progress_job);

@@ -92,21 +92,6 @@ supervisor_launch(void)
  * ------------------------------------------------------------------
  */
 
-static char *
-installed_engine(void)
-{
-	return psprintf("%s/dsr1-engine", pkglib_path);
-}
-
-static char *
-installed_model(void)
-{
-	char		share[MAXPGPATH];
-
-	get_share_path(my_exec_path, share);
-	return psprintf("%s/dsr1/default.gguf", share);
-}
-
 /* An option whose setting is zero is left to the engine. */
 static char **
 add_count(char **next, const char *option, int value)
@@ -125,13 +110,13 @@ make_command(char **argv)
 {
 	char	  **next = argv;
 
-	*next++ = setting_engine_path[0] ? pstrdup(setting_engine_path) : installed_engine();
+	*next++ = settings_engine();
 	*next++ = pstrdup("--socket");
 	*next++ = pstrdup(STATE_SOCKET);
 	*next++ = pstrdup("--parent-fd");
 	*next++ = pstrdup("3");
 	*next++ = pstrdup("--model");
-	*next++ = setting_model[0] ? pstrdup(setting_model) : installed_model();
+	*next++ = settings_model();
 	next = add_count(next, "--threads", setting_threads);
 	next = add_count(next, "--context", setting_context_size);
 	next = add_count(next, "--kv-size", setting_kv_cache_size);
