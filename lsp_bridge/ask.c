@@ -160,6 +160,7 @@ struct job *ask_job(const struct ask *ask, struct document *document)
     job->any_indent = !settings->constrain_indent;
     job->any_brackets = !settings->constrain_brackets;
     job->heal = settings->token_healing;
+    job->items = ask->kind == JOB_INVOKED ? settings->items : 1;
     job->max_tokens = settings->max_tokens;
     job->answer_ms = ask->kind == JOB_INVOKED ? settings->invoked_ms : settings->first_answer_ms;
     job->temperature = (float) settings->temperature;

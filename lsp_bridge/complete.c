@@ -3,18 +3,17 @@
  *
  * SPDX-License-Identifier: PostgreSQL
  */
-#include "complete.h"
+#include "complete_parts.h"
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "code_grammar.h"
 #include "codepoint.h"
-#include "layout.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static struct polish polish_for(const struct job *job)
+struct polish complete_polish(const struct job *job)
 {
     return (struct polish){
         .around = &job->around,
@@ -46,9 +45,11 @@ static void finish_text(struct job *job, struct polish *polish)
 
 bool complete_from_recall(struct job *job, struct recall *recall)
 {
-    struct polish polish = polish_for(job);
+    struct polish polish = complete_polish(job);
     struct recall_key key = key_for(job);
     bool finished = false;
+    if (job->items > 1)
+        return false; /* the first text may be known; the others are not */
     bool found = recall_find(recall, &key, &polish.text, &finished);
     if (found && !finished)
         finished = polish_complete(&job->around, job->line_only, polish.text.data, polish.text.size);
@@ -90,16 +91,19 @@ static bool visible_draft(const struct run *run, const struct draft *draft, size
     return good;
 }
 
-static void answer(struct run *run, const struct draft *draft, size_t n_tokens)
+/* With what else could stand there, if the model is through with the first text. */
+static void answer(struct run *run, const struct draft *draft, size_t n_tokens, struct model_host *host)
 {
     struct draft shown = {0};
-    struct polish polish = polish_for(run->job);
+    struct polish polish = complete_polish(run->job);
     if (visible_draft(run, draft, n_tokens, &shown)) {
         polish_draft(&polish, &shown);
         finish_text(run->job, &polish);
     }
     buffer_free(&polish.text);
     draft_free(&shown);
+    if (host && run->job->text.size > 0)
+        complete_choices(run->job, host, run->hooks);
     run->answered = true;
     run->hooks->answer(run->hooks->user);
 }
@@ -142,7 +146,7 @@ static bool stop(void *user, const struct draft *draft)
     if (!run->answered && run->job->answer_ms > 0 && elapsed_ms > run->job->answer_ms) {
         size_t n = whole_words(draft);
         if (has_text(draft, n))
-            answer(run, draft, n);
+            answer(run, draft, n, NULL);
     }
     return false;
 }
@@ -152,11 +156,11 @@ static bool stop(void *user, const struct draft *draft)
  * ("retu", or the space before a word). The last token is chosen anew among
  * those that go on from its bytes; it has to be one of the cursor's own line.
  */
-static bool wants_healing(const struct run *run, const struct model_host *host, const struct layout *layout)
+bool complete_heals(const struct job *job, const struct model_host *host, const struct layout *layout,
+                    const struct buffer *known)
 {
-    const struct job *job = run->job;
     char bytes[64];
-    if (!job->heal || run->known.size > 0 || layout->n_tokens < 2 || job->around.typed == 0)
+    if (!job->heal || known->size > 0 || layout->n_tokens < 2 || job->around.typed == 0)
         return false;
     size_t n = dsr1_token_bytes(host->model, layout->tokens[layout->n_tokens - 1], false, bytes, sizeof bytes);
     const struct buffer *prefix = &job->around.prefix;
@@ -165,14 +169,13 @@ static bool wants_healing(const struct run *run, const struct model_host *host, 
            memcmp(prefix->data + prefix->size - n, bytes, n) == 0;
 }
 
-static void append_grammar(const struct run *run, struct buffer *out)
+void complete_grammar(const struct job *job, const struct buffer *known, struct buffer *out)
 {
-    const struct job *job = run->job;
     struct code_place place = {
         .language = job->language,
         .around = &job->around,
-        .known = run->known.data,
-        .known_size = run->known.size,
+        .known = known->data,
+        .known_size = known->size,
         .line_only = job->line_only,
         .any_indent = job->any_indent,
         .any_brackets = job->any_brackets,
@@ -187,9 +190,9 @@ static dsr1_status generate(struct run *run, struct model_host *host, const stru
                             dsr1_error *err)
 {
     struct job *job = run->job;
-    bool heal = wants_healing(run, host, layout);
+    bool heal = complete_heals(job, host, layout, &run->known);
     struct buffer grammar = {0};
-    append_grammar(run, &grammar);
+    complete_grammar(job, &run->known, &grammar);
     struct generation generation = {
         .tokens = layout->tokens,
         .n_tokens = layout->n_tokens,
@@ -236,15 +239,21 @@ static dsr1_status run_pg(struct run *run, struct model_host *host, struct draft
     return status;
 }
 
+dsr1_status complete_layout(const struct job *job, struct model_host *host, const struct buffer *known,
+                            struct layout *layout, dsr1_error *err)
+{
+    dsr1_engine_stats stats;
+    dsr1_engine_get_stats(host->engine, &stats);
+    size_t room = stats.context_size > job->max_tokens + 16 ? (size_t) (stats.context_size - job->max_tokens - 8) : 8;
+    struct layout_parts parts = {&job->context, &job->around, known->data ? known->data : "", known->size};
+    return layout_build(layout, host, &parts, room, err);
+}
+
 static dsr1_status run_model(struct run *run, struct model_host *host, struct draft *draft, dsr1_error *err)
 {
     struct job *job = run->job;
     struct layout layout = {0};
-    dsr1_engine_stats stats;
-    dsr1_engine_get_stats(host->engine, &stats);
-    size_t room = stats.context_size > job->max_tokens + 16 ? (size_t) (stats.context_size - job->max_tokens - 8) : 8;
-    struct layout_parts parts = {&job->context, &job->around, run->known.data ? run->known.data : "", run->known.size};
-    dsr1_status status = layout_build(&layout, host, &parts, room, err);
+    dsr1_status status = complete_layout(job, host, &run->known, &layout, err);
     if (status == DSR1_OK && layout.n_tokens > 0) {
         job->report.prompt = layout.mode;
         job->report.suffix_tokens = (int) layout.n_suffix;
@@ -259,7 +268,7 @@ static void remember(const struct run *run, const struct draft *draft, struct re
 {
     const struct job *job = run->job;
     struct draft whole = {0};
-    struct polish polish = polish_for(job);
+    struct polish polish = complete_polish(job);
     struct recall_key key = key_for(job);
     if (visible_draft(run, draft, draft->n_tokens, &whole)) {
         polish_draft(&polish, &whole);
@@ -291,23 +300,30 @@ dsr1_status complete_with_model(struct job *job, struct model_host *host, struct
     struct run run = {.job = job, .hooks = hooks, .started = clock_seconds()};
     struct recall_key key = key_for(job);
     struct draft draft = {0};
-    bool finished;
+    bool finished = false;
     job->report.wait_ms = 1e3 * (run.started - job->received_at);
     job->report.prefix_bytes = job->around.prefix.size;
     job->report.suffix_bytes = job->around.suffix.size;
     job->report.context_bytes = job->context.size;
-    if (recall_find(recall, &key, &run.known, &finished) && run.known.size > 0)
+    bool found = recall_find(recall, &key, &run.known, &finished);
+    if (found && run.known.size > 0)
         job->report.source = SOURCE_RESUMED;
-    dsr1_status status = host->pg ? run_pg(&run, host, &draft, err) : run_model(&run, host, &draft, err);
+    dsr1_status status = DSR1_OK;
+    if (found && finished)
+        job->report.source = SOURCE_RECALL; /* the first text, that is */
+    else
+        status = host->pg ? run_pg(&run, host, &draft, err) : run_model(&run, host, &draft, err);
+    run.complete |= found && finished;
     job->report.over = true;
     if (status < 0) {
         snprintf(job->report.error, sizeof job->report.error, "%s", err ? err->message : dsr1_status_name(status));
     } else {
         buffer_append(&job->report.raw, draft.text.data, draft.text.size);
-        remember(&run, &draft, recall);
+        if (!(found && finished))
+            remember(&run, &draft, recall);
     }
     if (!run.answered && !hooks->stop(hooks->user))
-        answer(&run, &draft, status < 0 ? 0 : draft.n_tokens);
+        answer(&run, &draft, status < 0 ? 0 : draft.n_tokens, status < 0 ? NULL : host);
     draft_free(&draft);
     buffer_free(&run.known);
     return status;

@@ -21,6 +21,8 @@ void job_free(struct job *job)
     action_free(job->action);
     buffer_free(&job->context);
     buffer_free(&job->text);
+    for (int i = 0; i < job->n_choices; i++)
+        buffer_free(&job->choices[i].text);
     buffer_free(&job->report.raw);
     free(job);
 }

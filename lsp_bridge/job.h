@@ -12,6 +12,7 @@
 #include "model_host.h"
 #include "polish.h"
 #include "position.h"
+#include "settings.h"
 #include "surroundings.h"
 
 /*
@@ -38,6 +39,13 @@ struct job_report {
     char error[sizeof((dsr1_error *) 0)->message];
 };
 
+/* A text, and how many bytes of the rest of the line it contains. */
+struct job_choice {
+    struct buffer text;
+    size_t replaced;
+    double likely;              /* mean log-probability of its tokens */
+};
+
 struct job {
     enum job_kind kind;
     char *id;                   /* JSON text */
@@ -59,6 +67,7 @@ struct job {
     int mode;                   /* enum settings_mode */
     bool line_only, heal, speculate;
     bool any_indent, any_brackets;  /* see polish.h and code_grammar.h */
+    int items;                  /* texts to choose from, at most */
     int max_tokens, answer_ms, speculate_ms;
     float temperature;
     double min_token_prob, min_line_prob;
@@ -72,6 +81,8 @@ struct job {
     struct buffer text;
     size_t replaced;
     unsigned hits;              /* of polish */
+    struct job_choice choices[ITEMS_MAX - 1];   /* what else it could be, the most likely first */
+    int n_choices;
     struct job_report report;
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "probe.h"
 
 #include <stdio.h>
@@ -30,6 +31,7 @@ struct collector {
     struct model_host *host;
     struct draft *draft;
     double started;
+    uint64_t id;
     bool stopping, done, nomem;
     dsr1_finish finish;
     dsr1_error error;
@@ -81,52 +83,97 @@ static void on_event(const dsr1_event *event, void *user)
     }
 }
 
-dsr1_status model_host_generate(struct model_host *host, struct generation *generation, struct draft *draft,
-                                dsr1_error *err)
+static dsr1_status submit(struct collector *collector, dsr1_error *err)
 {
-    struct collector collector = {
-        .generation = generation, .host = host, .draft = draft, .started = clock_seconds()};
+    struct generation *generation = collector->generation;
+    dsr1_engine *engine = collector->host->engine;
     dsr1_request request = {
         .tokens = generation->tokens,
         .n_tokens = generation->n_tokens,
         .max_tokens = generation->max_tokens,
         .temperature = generation->temperature,
+        .min_p = generation->min_p,
+        .seed = generation->seed,
         .heal = generation->heal,
         .constraint = {.kind = generation->grammar ? DSR1_CONSTRAINT_GBNF : DSR1_CONSTRAINT_NONE,
                        .texts = &generation->grammar, .n_texts = generation->grammar != NULL, .open_end = true},
         .want_logprobs = true, /* a healed token has no other, and confidence needs them */
         .on_event = on_event,
-        .user = &collector,
+        .user = collector,
     };
-    uint64_t id;
-    dsr1_status status = dsr1_engine_submit(host->engine, &request, &id, generation->grammar ? NULL : err);
+    dsr1_status status = dsr1_engine_submit(engine, &request, &collector->id, generation->grammar ? NULL : err);
     if (status < 0 && generation->grammar) {
         /* Better a text without a mask than none: polish.c cuts what it would have forbidden. */
         generation->grammar = NULL;
         request.constraint = (dsr1_constraint){.kind = DSR1_CONSTRAINT_NONE};
-        status = dsr1_engine_submit(host->engine, &request, &id, err);
+        status = dsr1_engine_submit(engine, &request, &collector->id, err);
     }
-    if (status < 0)
-        return status;
-    while (!collector.done) {
-        if (!collector.stopping && wants_stop(&collector)) {
-            collector.stopping = true;
-            dsr1_engine_cancel(host->engine, id);
+    collector->done = status < 0;
+    return status;
+}
+
+/* Until all are done. */
+static dsr1_status step_all(struct collector *collectors, int n, dsr1_error *err)
+{
+    for (;;) {
+        int open = 0;
+        for (int i = 0; i < n; i++) {
+            struct collector *collector = &collectors[i];
+            if (!collector->done && !collector->stopping && wants_stop(collector)) {
+                collector->stopping = true;
+                dsr1_engine_cancel(collector->host->engine, collector->id);
+            }
+            open += !collector->done;
         }
-        int left = dsr1_engine_step(host->engine, err);
+        if (open == 0)
+            return DSR1_OK;
+        int left = dsr1_engine_step(collectors->host->engine, err);
         if (left < 0)
             return (dsr1_status) left;
-        if (left == 0 && !collector.done)
-            return error_set(err, DSR1_ERR_INTERNAL, "the engine forgot a request");
+        for (int i = 0; i < n && left == 0; i++) {
+            if (!collectors[i].done)
+                return error_set(err, DSR1_ERR_INTERNAL, "the engine forgot a request");
+        }
     }
-    if (collector.finish == DSR1_FINISH_ERROR)
-        return error_set(err, collector.error.status, "%s", collector.error.message);
-    if (collector.nomem)
+}
+
+static dsr1_status result(const struct collector *collector, dsr1_error *err)
+{
+    if (collector->finish == DSR1_FINISH_ERROR)
+        return error_set(err, collector->error.status, "%s", collector->error.message);
+    if (collector->nomem)
         return error_nomem(err, "suggestion");
-    if (collector.finish == DSR1_FINISH_END || collector.finish == DSR1_FINISH_STOP ||
-        collector.finish == DSR1_FINISH_LENGTH)
-        draft->finished = true;
+    if (collector->finish == DSR1_FINISH_END || collector->finish == DSR1_FINISH_STOP ||
+        collector->finish == DSR1_FINISH_LENGTH)
+        collector->draft->finished = true;
     return DSR1_OK;
+}
+
+dsr1_status model_host_generate_all(struct model_host *host, struct generation *generations, struct draft *drafts, int n,
+                                    dsr1_error *err)
+{
+    struct collector *collectors = memory_array((size_t) n, sizeof *collectors);
+    if (!collectors)
+        return error_nomem(err, "suggestion");
+    dsr1_status status = DSR1_OK;
+    int begun = 0;
+    for (; begun < n && status == DSR1_OK; begun++) {
+        collectors[begun] = (struct collector){
+            .generation = &generations[begun], .host = host, .draft = &drafts[begun], .started = clock_seconds()};
+        status = submit(&collectors[begun], err);
+    }
+    dsr1_status ran = step_all(collectors, begun, err);
+    status = status < 0 ? status : ran;
+    for (int i = 0; i < begun && status == DSR1_OK; i++)
+        status = result(&collectors[i], err);
+    free(collectors);
+    return status;
+}
+
+dsr1_status model_host_generate(struct model_host *host, struct generation *generation, struct draft *draft,
+                                dsr1_error *err)
+{
+    return model_host_generate_all(host, generation, draft, 1, err);
 }
 
 static dsr1_status warm_up(struct model_host *host, dsr1_error *err)

@@ -46,6 +46,8 @@ struct generation {
     size_t n_tokens;
     int max_tokens;
     float temperature;
+    float min_p;            /* 0: off */
+    uint64_t seed;
     const char *grammar;    /* GBNF that the text is the beginning of, or NULL; it becomes NULL where it cannot be used */
     bool heal;              /* the last token is chosen anew, and the text begins behind its bytes */
     /* Asked between steps and after each token: true ends the generation. */
@@ -55,6 +57,13 @@ struct generation {
     dsr1_usage usage;
     double first_ms;        /* until the first token */
 };
+
+/*
+ * The same for n of them at once, in one batch: each writes into its own draft. The first failure ends all that have not
+ * begun; what was written stays.
+ */
+dsr1_status model_host_generate_all(struct model_host *host, struct generation *generations, struct draft *drafts, int n,
+                                    dsr1_error *err);
 
 /* Appends what the model writes to the draft. A generation that was stopped is no failure. */
 dsr1_status model_host_generate(struct model_host *host, struct generation *generation, struct draft *draft,

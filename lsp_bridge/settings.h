@@ -19,6 +19,8 @@ enum settings_prompt { PROMPT_AUTO, PROMPT_AS_FIM, PROMPT_AS_HOLE, PROMPT_AS_PRE
 enum settings_schema { SCHEMA_OFF, SCHEMA_NAMES, SCHEMA_COLUMNS };
 enum settings_completion { COMPLETION_AUTO, COMPLETION_ALWAYS, COMPLETION_NEVER };
 
+enum { ITEMS_MAX = 8 };
+
 struct settings {
     char model[4096];           /* "": the default model */
     int threads, context;       /* 0: all cores, the model's own limit up to 4096 */
@@ -37,6 +39,7 @@ struct settings {
     int prefix_tokens, suffix_tokens, reanchor_lines;
     int ring_chunks, ring_chunk_lines;
     int max_tokens;
+    int items;                  /* suggestions for one who asks by hand, at most */
     int mode;                   /* enum settings_mode */
     int first_answer_ms, invoked_ms;
     double temperature, min_token_prob, min_line_prob;

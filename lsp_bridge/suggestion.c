@@ -19,14 +19,14 @@ json_t *suggestion_nothing(enum job_kind kind)
 }
 
 /* Lead and text, with the document's own line ends. */
-static void insert_text(const struct job *job, size_t size, struct buffer *out)
+static void insert_text(const struct job *job, const char *s, size_t size, struct buffer *out)
 {
     buffer_string(out, job->lead);
     for (size_t i = 0; i < size; i++) {
-        if (job->text.data[i] == '\n')
+        if (s[i] == '\n')
             buffer_string(out, job->around.line_end);
         else
-            buffer_append(out, job->text.data + i, 1);
+            buffer_append(out, s + i, 1);
     }
 }
 
@@ -81,25 +81,43 @@ static json_t *inline_item(const struct job *job, const char *text, size_t repla
                      "command", "title", "dsr1: accepted", "command", "dsr1.accepted", "arguments", "uri", job->uri);
 }
 
-json_t *suggestion_result(const struct job *job)
+/* One more item, unless there is nothing of it, or an equal one. */
+static void add_item(const struct job *job, const struct buffer *from, size_t replaced, json_t *items)
 {
-    json_t *result = suggestion_nothing(job->kind);
-    size_t size = job->text.size, replaced = job->replaced;
+    size_t size = from->size;
     if (job->fixed_range && replaced > 0) {
         /* The range must stay as it is, so what stands behind it is left out of the text instead. */
-        bool at_end = replaced <= size && memcmp(job->text.data + size - replaced, job->around.suffix.data, replaced) == 0;
+        bool at_end = replaced <= size && memcmp(from->data + size - replaced, job->around.suffix.data, replaced) == 0;
         size = at_end ? size - replaced : 0;
         replaced = 0;
     }
-    if (size == 0 || !result)
-        return result;
+    if (size == 0)
+        return;
     struct buffer text = {0};
-    insert_text(job, size, &text);
+    insert_text(job, from->data, size, &text);
     json_t *item = text.failed ? NULL
                    : job->kind == JOB_COMPLETION ? completion_item(job, text.data, replaced)
                                                  : inline_item(job, text.data, replaced);
     buffer_free(&text);
+    size_t i;
+    json_t *other;
+    json_array_foreach(items, i, other) {
+        if (json_equal(json_object_get(item, "insertText"), json_object_get(other, "insertText"))) {
+            json_decref(item);
+            return;
+        }
+    }
     if (item)
-        json_array_append_new(json_object_get(result, "items"), item);
+        json_array_append_new(items, item);
+}
+
+json_t *suggestion_result(const struct job *job)
+{
+    json_t *result = suggestion_nothing(job->kind), *items = json_object_get(result, "items");
+    if (!result)
+        return result;
+    add_item(job, &job->text, job->replaced, items);
+    for (int i = 0; i < job->n_choices; i++)
+        add_item(job, &job->choices[i].text, job->choices[i].replaced, items);
     return result;
 }

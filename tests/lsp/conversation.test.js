@@ -75,7 +75,7 @@ test("inlineCompletion returns text of the model", () => withEditor({}, async (e
     const {items} = await editor.connection.sendRequest(InlineCompletionRequest.type, {
         textDocument: {uri}, position: end, context: {triggerKind: 1},
     });
-    assert.equal(items.length, 1);
+    assert.ok(items.length >= 1);
     assert.match(items[0].insertText, /^a/, "subtracting begins with a");
     assert.deepEqual(items[0].range, {start: end, end});
     assert.equal(items[0].filterText, items[0].insertText);
@@ -94,11 +94,36 @@ test("the same place twice is answered without the model the second time", () =>
     assert.equal((await editor.command("dsr1.explainLast")).source, "recall");
 }));
 
+test("who asks by hand has a choice, the same each time; what comes by itself is one text", () => withEditor({}, async (editor) => {
+    const place = "import os\n\n\ndef read_lines(path):\n    ", at = {line: 4, character: 4};
+    await editor.start({settings: {items: 4, mode: "line", minTokenProb: 0, minLineProb: 0, speculate: false}});
+    await editor.open(uri, place, "python");
+    const {items} = await editor.inline(uri, at);
+    const texts = items.map(({insertText}) => insertText);
+    assert.ok(texts.length >= 2 && texts.length <= 4, JSON.stringify(texts));
+    assert.equal(new Set(texts).size, texts.length, "no text comes twice");
+    for (const item of items) {
+        assert.deepEqual(item.range, items[0].range);
+        assert.equal(item.filterText, item.insertText);
+        assert.equal(item.command.command, "dsr1.accepted");
+    }
+    await editor.command("dsr1.clearCache");
+    assert.deepEqual((await editor.inline(uri, at)).items, items);
+    assert.equal((await editor.inline(uri, at, 2)).items.length, 1);
+    assert.equal((await editor.completion(uri, at)).items.length <= 1, true);
+}));
+
+test("with items = 1 there is no choice", () => withEditor({}, async (editor) => {
+    await editor.start({settings: {items: 1, minTokenProb: 0, minLineProb: 0}});
+    await editor.open(uri, text, "python");
+    assert.equal((await editor.inline(uri, end)).items.length, 1);
+}));
+
 test("the range begins where the word before the cursor begins", () => withEditor({}, async (editor) => {
     await editor.start();
     await editor.open(uri, "def add(first, second):\n    return first + sec", "python");
     const {items} = await editor.inline(uri, {line: 1, character: 22});
-    assert.equal(items.length, 1);
+    assert.ok(items.length >= 1);
     assert.match(items[0].insertText, /^second/);
     assert.deepEqual(items[0].range, {start: {line: 1, character: 19}, end: {line: 1, character: 22}});
 }));
@@ -141,7 +166,7 @@ test("positions count UTF-16 units: a suggestion behind an emoji stands where th
     const line = 's = "\u{1f468}\u200d\u{1f469}\u200d\u{1f467} \u4e2d"; total = first + sec';
     await editor.open(uri, `first = 1\nsecond = 2\n${line}`, "python");
     const {items} = await editor.inline(uri, {line: 2, character: line.length});
-    assert.equal(items.length, 1);
+    assert.ok(items.length >= 1);
     assert.match(items[0].insertText, /^second/);
     assert.deepEqual(items[0].range, {start: {line: 2, character: line.length - 3}, end: {line: 2, character: line.length}});
 }));
@@ -150,7 +175,7 @@ test("with CRLF in the document, suggestions have CRLF", () => withEditor({args:
     await editor.start();
     await editor.open(uri, "def one():\r\n    return 1\r\n\r\ndef two():\r\n    return 2\r\n\r\ndef three():", "python");
     const {items} = await editor.inline(uri, {line: 6, character: 12});
-    assert.equal(items.length, 1);
+    assert.ok(items.length >= 1);
     assert.match(items[0].insertText, /\r\n/);
     assert.doesNotMatch(items[0].insertText, /[^\r]\n/);
 }));
@@ -196,7 +221,7 @@ test("trigger = manual answers only requests by hand", () => withEditor({}, asyn
     await editor.start({settings: {trigger: "manual"}});
     await editor.open(uri, text, "python");
     assert.deepEqual(await editor.inline(uri, end, 2), {items: []});
-    assert.equal((await editor.inline(uri, end, 1)).items.length, 1);
+    assert.equal((await editor.inline(uri, end, 1)).items.length > 0, true);
 }));
 
 // ---------------------------------------------------------------------------
@@ -213,7 +238,7 @@ test("of 20 requests, 19 of them cancelled, each is answered once and the last o
     const all = await Promise.all(answers);
     for (const answer of all.slice(0, 19))
         assert.ok(answer.code === -32800 || Array.isArray(answer.result.items), JSON.stringify(answer));
-    assert.equal(all[19].result.items.length, 1);
+    assert.ok(all[19].result.items.length >= 1);
 }));
 
 test("a request that is cancelled while the model works is answered at once with -32800, and the worker is free", () => withEditor({}, async (editor) => {
