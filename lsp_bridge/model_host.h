@@ -19,6 +19,7 @@ struct model_host {
     dsr1_engine *engine;
     dsr1_model_info info;
     enum prompt_mode prompt;    /* the best that works with this model: see probe.h */
+    bool remembered;            /* from an earlier load */
     double load_ms;
 };
 

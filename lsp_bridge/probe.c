@@ -6,6 +6,7 @@
 #include "probe.h"
 
 #include "layout.h"
+#include "probe_cache.h"
 #include "settings.h"
 
 #include <string.h>
@@ -49,15 +50,9 @@ static dsr1_status fills(struct model_host *host, int hole, bool *right, dsr1_er
     return status;
 }
 
-dsr1_status probe_prompt(struct model_host *host, int wish, dsr1_error *err)
+/* The first mode that fills a hole right. */
+static dsr1_status ask_all(struct model_host *host, const bool *can, dsr1_error *err)
 {
-    bool can[] = {[PROMPT_FIM] = host->info.has_fim, [PROMPT_HOLE] = host->info.template_name && *host->info.template_name};
-    static const enum prompt_mode wishes[] = {PROMPT_PREFIX_ONLY, PROMPT_FIM, PROMPT_HOLE, PROMPT_PREFIX_ONLY};
-    if (wish != PROMPT_AUTO) {
-        enum prompt_mode mode = wishes[wish];
-        host->prompt = mode == PROMPT_PREFIX_ONLY || can[mode] ? mode : PROMPT_PREFIX_ONLY;
-        return DSR1_OK;
-    }
     for (enum prompt_mode mode = PROMPT_FIM; mode <= PROMPT_HOLE; mode++) {
         host->prompt = mode;
         for (int hole = 0; hole < (mode == PROMPT_FIM ? HOLES : 1) && can[mode]; hole++) {
@@ -69,4 +64,25 @@ dsr1_status probe_prompt(struct model_host *host, int wish, dsr1_error *err)
     }
     host->prompt = PROMPT_PREFIX_ONLY;
     return DSR1_OK;
+}
+
+dsr1_status probe_prompt(struct model_host *host, int wish, dsr1_error *err)
+{
+    bool can[] = {[PROMPT_FIM] = host->info.has_fim, [PROMPT_HOLE] = host->info.template_name && *host->info.template_name};
+    static const enum prompt_mode wishes[] = {PROMPT_PREFIX_ONLY, PROMPT_FIM, PROMPT_HOLE, PROMPT_PREFIX_ONLY};
+    if (wish != PROMPT_AUTO) {
+        enum prompt_mode mode = wishes[wish];
+        host->prompt = mode == PROMPT_PREFIX_ONLY || can[mode] ? mode : PROMPT_PREFIX_ONLY;
+        return DSR1_OK;
+    }
+    enum prompt_mode known;
+    if (probe_cache_find(host->info.path, &known) && (known == PROMPT_PREFIX_ONLY || can[known])) {
+        host->prompt = known;
+        host->remembered = true;
+        return DSR1_OK;
+    }
+    dsr1_status status = ask_all(host, can, err);
+    if (status == DSR1_OK)
+        probe_cache_store(host->info.path, host->prompt);
+    return status;
 }

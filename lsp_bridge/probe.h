@@ -4,8 +4,7 @@
  * A vocabulary with fill-in-the-middle tokens does not say that the model has
  * learned them, and a chat template not that it can fill a hole. So each model
  * gets a hole with one obvious answer, which needs the text behind it, when it
- * is loaded. It takes as long as a suggestion does, less than reading the file
- * would, so the result is not kept.
+ * is loaded for the first time, and probe_cache.h remembers the result.
  *
  * SPDX-License-Identifier: PostgreSQL
  */

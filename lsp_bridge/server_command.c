@@ -29,9 +29,9 @@ json_t *server_status_json(struct server *server)
     else if (known)
         json_object_set_new(
             json, "model",
-            json_pack("{s: s, s: s, s: s, s: s, s: I, s: s, s: i, s: i, s: f}", "path", model.path, "name", model.name,
+            json_pack("{s: s, s: s, s: s, s: s, s: I, s: s, s: b, s: i, s: i, s: f}", "path", model.path, "name", model.name,
                       "architecture", model.architecture, "type", model.file_type, "parameters",
-                      (json_int_t) model.parameters, "prompt", job_prompt_name(model.prompt), "threads",
+                      (json_int_t) model.parameters, "prompt", job_prompt_name(model.prompt), "promptRemembered", model.remembered, "threads",
                       model.engine.n_threads, "context", model.engine.context_size, "loadMs", model.load_ms));
     return json;
 }

@@ -101,6 +101,7 @@ static void note_model(struct worker *worker, const char *path)
         snprintf(model->file_type, sizeof model->file_type, "%s", host->info.file_type ? host->info.file_type : "");
         model->parameters = host->info.n_parameters;
         model->prompt = host->prompt;
+        model->remembered = host->remembered;
         model->load_ms = host->load_ms;
     }
     if (host->engine)

@@ -67,7 +67,7 @@ struct worker_model {
     char path[4096], name[200], architecture[64], file_type[32];
     unsigned long long parameters;
     enum prompt_mode prompt;
-    bool remote;
+    bool remote, remembered;    /* remembered: how to ask it was known already */
     double load_ms;
     dsr1_engine_stats engine;
 };

@@ -3,6 +3,9 @@
 // SPDX-License-Identifier: PostgreSQL
 "use strict";
 const {spawn} = require("node:child_process");
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
 const rpc = require("vscode-jsonrpc/node");
 
 const program = process.env.DSR1_LSP;
@@ -14,8 +17,13 @@ const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const children = new Set();
 process.on("exit", () => { for (const child of children) child.kill("SIGKILL"); });
 
+// What is learned about models stays in the run.
+const probes = fs.mkdtempSync(path.join(os.tmpdir(), "dsr1-probes-"));
+process.on("exit", () => fs.rmSync(probes, {recursive: true, force: true}));
+
 function launch(args = [], env = {}) {
-    const child = spawn(program, args, {stdio: ["pipe", "pipe", "pipe"], env: {...process.env, ...env}});
+    const child = spawn(program, args, {stdio: ["pipe", "pipe", "pipe"],
+                                        env: {...process.env, DSR1_PROBE_DIR: probes, ...env}});
     children.add(child);
     child.errors = "";
     child.stderr.on("data", (bytes) => { child.errors += bytes; });

@@ -8,7 +8,7 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const {withEditor, pause, model} = require("./client");
-const {makeFimModel} = require("./fim-model");
+const {makeFimModel, makePlainModel} = require("./fim-model");
 
 const uri = "file:///project/math.py";
 const text = "def add(a, b):\n    return a + b\n\n\ndef subtract(a, b):\n    return ";
@@ -59,6 +59,51 @@ test("a vocabulary with FIM tokens that the model has not learned is found out w
         await editor.start();
         assert.notEqual((await editor.command("dsr1.status")).model.prompt, "fim");
     }));
+
+test("without FIM tokens another way is found, whatever is wished for", async () => {
+    const folder = temporary(), plain = path.join(folder, "plain.gguf");
+    try {
+        makePlainModel(fimModel, plain);
+        for (const wish of ["auto", "fim"])
+            await withEditor({args: ["--model", plain, "--set", `core.prompt=${wish}`]}, async (editor) => {
+                await editor.start();
+                assert.match((await editor.command("dsr1.status")).model.prompt, /^(hole|prefixOnly)$/);
+                await editor.open(uri, text, "python");
+                await editor.inline(uri, end);
+                assert.notEqual((await editor.command("dsr1.explainLast")).prompt, "fim");
+            });
+    } finally {
+        fs.rmSync(folder, {recursive: true});
+    }
+});
+
+test("how a model wants to be asked is found out once, and again when its file or what was kept is another", async () => {
+    const folder = temporary(), copy = path.join(folder, "copy.gguf"), kept = path.join(folder, "kept", "probes");
+    const load = async (file, env = {DSR1_PROBE_DIR: kept}) => {
+        let about;
+        await withEditor({args: ["--model", file], env}, async (editor) => {
+            await editor.start();
+            about = (await editor.command("dsr1.status")).model;
+        });
+        return [about.promptRemembered, about.prompt];
+    };
+    try {
+        const [first, prompt] = await load(model);
+        assert.equal(first, false);
+        assert.deepEqual(await load(model), [true, prompt]);
+        fs.copyFileSync(fimModel, copy);
+        assert.equal((await load(copy))[0], false, "another file");
+        assert.equal((await load(copy))[0], true);
+        fs.utimesSync(copy, new Date(), new Date(0));
+        assert.equal((await load(copy))[0], false, "a file that changed");
+        for (const name of fs.readdirSync(kept))
+            fs.writeFileSync(path.join(kept, name), "nonsense");
+        assert.deepEqual(await load(model), [false, prompt]);
+        assert.deepEqual(await load(model, {DSR1_PROBE_DIR: "/proc/no/such/place"}), [false, prompt]);
+    } finally {
+        fs.rmSync(folder, {recursive: true});
+    }
+});
 
 test("core.prompt = hole asks a chat model to fill the hole, and typing still evaluates few tokens", () =>
     withEditor({args: ["--model", model, "--set", "core.prompt=hole"]}, async (editor) => {
@@ -166,6 +211,7 @@ test("a file that was opened is read before anybody asks", () => withEditor({}, 
     await editor.open(uri, lines.join("\n") + "\n", "python");
     await until(async () => (await editor.command("dsr1.stats")).warmedUp > 0, "nothing was read");
     await editor.inline(uri, {line: 40, character: 0});
+    await until(async () => await editor.command("dsr1.explainLast") !== null, "no report");
     const why = await editor.command("dsr1.explainLast");
     assert.ok(why.cachedTokens > 0.8 * why.promptTokens, `${why.cachedTokens} of ${why.promptTokens}`);
 }));
