@@ -9,32 +9,13 @@
 const {test, before, after} = require("node:test");
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
-const os = require("node:os");
 const path = require("node:path");
-const {spawn, spawnSync} = require("node:child_process");
+const {spawn} = require("node:child_process");
 const {withEditor, pause, model, inlineClient} = require("./client");
+const {Postgres, asUser, bin} = require("./postgres");
 
-const bin = spawnSync(process.env.PG_CONFIG || "pg_config", ["--bindir"], {encoding: "utf8"}).stdout.trim();
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), "dsr1-lsp-pg-"));
-const data = path.join(folder, "data");
-const user = process.getuid() === 0 ? process.env.DSR1_TEST_USER || "postgres" : os.userInfo().username;
-const conninfo = `host=${folder} user=${user} dbname=postgres`;
-
-// PostgreSQL does not run as root.
-const asUser = (command, ...args) => process.getuid() === 0 ? ["runuser", ["-u", user, "--", command, ...args]] : [command, args];
-
-function run(command, ...args) {
-    const [program, all] = asUser(command, ...args);
-    const result = spawnSync(program, all, {encoding: "utf8", cwd: folder, stdio: ["ignore", "pipe", "pipe"], timeout: 60000});
-    assert.equal(result.status, 0, `${command}: ${result.stdout}${result.stderr}`);
-    return result.stdout.trim();
-}
-
-const sql = (text, as = user) => run(path.join(bin, "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d",
-                                     `host=${folder} user=${as} dbname=postgres`, "-c", text);
-const control = (action, ...more) =>
-    run(path.join(bin, "pg_ctl"), "-D", data, "-w", "-l", path.join(folder, "log"), ...more, action);
-const start = () => control("start", "-o", `-c listen_addresses='' -c unix_socket_directories=${folder} -c fsync=off`);
+const server = new Postgres(), {folder, user, conninfo} = server;
+const sql = (text, as) => server.sql(text, as), control = (...args) => server.control(...args), start = () => server.start();
 
 const stand_ins = `
 CREATE FUNCTION dsr1_fim(prefix text, suffix text, options jsonb DEFAULT '{}') RETURNS text LANGUAGE sql AS $$
@@ -52,17 +33,10 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 `;
 
 before(() => {
-    if (process.getuid() === 0)
-        fs.chownSync(folder, Number(spawnSync("id", ["-u", user], {encoding: "utf8"}).stdout),
-                     Number(spawnSync("id", ["-g", user], {encoding: "utf8"}).stdout));
-    run(path.join(bin, "initdb"), "-D", data, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "-U", user);
-    start();
+    server.init();
     sql(stand_ins);
 });
-after(() => {
-    spawnSync(...asUser(path.join(bin, "pg_ctl"), "-D", data, "-m", "immediate", "stop"), {cwd: folder});
-    fs.rmSync(folder, {recursive: true, force: true});
-});
+after(() => server.close());
 
 const uri = "file:///p/sum.py";
 const text = "def add(left, right):\n    return ";
