@@ -32,7 +32,10 @@ vscode: $(B)/dsr1-lsp.vsix ## the extension for VS Code, build/dsr1-lsp.vsix
 test-editors: $(B)/bin/dsr1-lsp ## VS Code in a headless browser shows our suggestion (installs some 800 MB the first time)
 	@scripts/test-editors
 
-.PHONY: vscode test-editors
+check-valgrind-lsp: $(B)/bin/dsr1-lsp ## a recorded session of an editor, replayed below valgrind
+	@scripts/lsp-valgrind
+
+.PHONY: vscode test-editors check-valgrind-lsp
 
 ALL_TARGETS += $(B)/bin/dsr1-lsp
 -include $(LSP_OBJ:.o=.d)

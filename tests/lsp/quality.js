@@ -103,7 +103,7 @@ async function ask(editor, uri, {kind, before, truth}, sums) {
 
 const percent = (part, whole) => whole === 0 ? "-" : `${Math.round(100 * part / whole)} %`;
 const base = {ringChunks: 0, firstAnswerMs: 60000, debounceMs: 0, speculate: false, maxLineSuffix: 200, maxTokens: 32, prefixTokens: 384,
-              suffixTokens: 128, minTokenProb: 0.1, minLineProb: 0.35, tokenHealing: true, constrain: {indent: true, brackets: true}};
+              suffixTokens: 128, minTokenProb: 0.1, minLineProb: 0.35, tokenHealing: true, constrain: {indent: true, brackets: true, names: true}};
 const unsure = {minTokenProb: 0, minLineProb: 0};
 const ways = [
     ["as set up", {}],
@@ -111,12 +111,14 @@ const ways = [
     ["plain", {...unsure, tokenHealing: false, constrain: {indent: false, brackets: false}}],
 ];
 
-// All ways in one server for each prompt, so that they share what is in its KV cache.
+// All ways in one server for each prompt, so that they share what is in its KV cache. Nothing where the model cannot be asked so.
 async function measure(language, all, prompt, these) {
     const sums = these.map(() => ({}));
     await withEditor({args: ["--model", model, "--set", `core.prompt=${prompt}`]}, async (editor) => {
         await editor.start({settings: base});
         const found = (await editor.command("dsr1.status")).model.prompt;
+        if (found !== prompt)
+            return;
         for (const [n, hole] of all.entries()) {
             const uri = `file:///quality/${language}${n}.${{python: "py", c: "c", sql: "sql"}[language]}`;
             await editor.open(uri, [...hole.before, ...hole.after].join("\n"), language);
@@ -131,7 +133,6 @@ async function measure(language, all, prompt, these) {
                 console.log(`| ${language} | ${kind} | ${found}, ${way} | ${n} | ${percent(shown, n)} | ${percent(exact, shown)} | ` +
                             `${percent(exact, n)} | ${shown ? (sum / shown).toFixed(2) : "-"} |`);
         }
-        return found;
     });
 }
 
@@ -141,14 +142,13 @@ async function main() {
         await editor.start();
         auto = (await editor.command("dsr1.status")).model.prompt;
     });
-    console.log(`model ${path.basename(model)}\n`);
+    console.log(`model ${path.basename(model)}, which is asked ${auto}\n`);
     console.log("| language | hole | asked | holes | shown | exact of shown | exact of all | similarity of shown |");
     console.log("|---|---|---|---|---|---|---|---|");
     for (const language of Object.keys(sources)) {
         const all = draw(language);
-        if (auto !== "prefixOnly")
-            await measure(language, all, auto, ways.slice(0, 2));
-        await measure(language, all, "prefixOnly", auto === "prefixOnly" ? ways : ways.slice(2));
+        for (const prompt of ["fim", "hole", "prefixOnly"])
+            await measure(language, all, prompt, prompt === "prefixOnly" ? ways : ways.slice(0, 2));
     }
 }
 
