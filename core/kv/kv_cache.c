@@ -123,14 +123,25 @@ void kv_page_drop(struct kv_cache *cache, int page)
         cache->free_list[cache->n_free++] = page;
 }
 
+static void copy_rows(struct kv_cache *cache, int layer, int from, int to, int at, int n)
+{
+    size_t k = (size_t) at * cache->k_row, v = (size_t) at * cache->v_row;
+    for (int head = 0; head < cache->shape.n_heads; head++) {
+        memcpy(kv_k_rows(cache, to, layer, head) + k, kv_k_rows(cache, from, layer, head) + k,
+               (size_t) n * cache->k_row);
+        if (!cache->shape.latent)
+            memcpy(kv_v_rows(cache, to, layer, head) + v, kv_v_rows(cache, from, layer, head) + v,
+                   (size_t) n * cache->v_row);
+    }
+}
+
+void kv_row_copy(struct kv_cache *cache, int layer, int from, int to, int at)
+{
+    copy_rows(cache, layer, from, to, at, 1);
+}
+
 void kv_page_copy(struct kv_cache *cache, int from, int to, int n)
 {
-    const struct kv_shape *s = &cache->shape;
-    for (int layer = 0; layer < s->n_layers; layer++)
-        for (int head = 0; head < s->n_heads; head++) {
-            memcpy(kv_k_rows(cache, to, layer, head), kv_k_rows(cache, from, layer, head), (size_t) n * cache->k_row);
-            if (!s->latent)
-                memcpy(kv_v_rows(cache, to, layer, head), kv_v_rows(cache, from, layer, head),
-                       (size_t) n * cache->v_row);
-        }
+    for (int layer = 0; layer < cache->shape.n_layers; layer++)
+        copy_rows(cache, layer, from, to, 0, n);
 }

@@ -81,6 +81,9 @@ void kv_page_drop(struct kv_cache *cache, int page);
 /* Copies the first n positions of page from to page to, in every layer. */
 void kv_page_copy(struct kv_cache *cache, int from, int to, int n);
 
+/* Copies one layer's keys and values of a page's position `at`. */
+void kv_row_copy(struct kv_cache *cache, int layer, int from, int to, int at);
+
 /* Row of position 0 of a page; position p lies p * cache->k_row (v_row) further on. */
 static inline uint8_t *kv_k_rows(const struct kv_cache *cache, int page, int layer, int head)
 {

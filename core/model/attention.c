@@ -159,6 +159,7 @@ static void finish_row(struct worker *w, int layer, int r)
         k->kv_store(s->cache->shape.type, v + h * m->n_v, m->n_v,
                     kv_v_rows(s->cache, page, layer, h) + (size_t) at * s->cache->v_row);
     }
+    step_copy_row(s, layer, r);
 }
 
 void attention_gqa(struct worker *w, int layer)

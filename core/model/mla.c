@@ -43,6 +43,7 @@ static void compress_row(struct worker *w, int layer, int r)
         int page = s->rows[r].seq->pages[s->rows[r].position / KV_PAGE], at = s->rows[r].position % KV_PAGE;
         k->kv_store(s->cache->shape.type, c, m->n_k,
                     kv_k_rows(s->cache, page, layer, 0) + (size_t) at * s->cache->k_row);
+        step_copy_row(s, layer, r);
         return;
     }
     float *latent = act_row(&s->latent, r);
@@ -170,6 +171,7 @@ static void expand_row(struct worker *w, int layer, int r)
         k->rope(s->q + (size_t) r * (size_t) s->q_width + (size_t) h * (size_t) m->n_k + m->n_nope, m->rope.n_rot,
                 m->rope.neox, cos_sin);
     }
+    step_copy_row(s, layer, r);
 }
 
 static void attend_expanded(struct worker *w, int layer)

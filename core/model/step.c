@@ -268,6 +268,13 @@ void worker_products(struct worker *w, const struct product *products, int n)
     }
 }
 
+void step_copy_row(const struct step *s, int layer, int r)
+{
+    const struct step_row *row = &s->rows[r];
+    for (int i = 0; i < row->n_also; i++)
+        kv_row_copy(s->cache, layer, row->seq->pages[row->position / KV_PAGE], row->also[i], row->position % KV_PAGE);
+}
+
 void worker_add_norm(struct worker *w, const float *y, const float *bias, const float *norm)
 {
     struct step *s = w->step;

@@ -32,6 +32,8 @@ struct step_row {
     const struct lora *lora;    /* adapter, or NULL */
     uint16_t *experts;      /* n_layers x n_used ids to fill with what routers chose, or NULL */
     const float *before;    /* step_run_nextn: the residual stream of the row before this one, or NULL */
+    const int *also;        /* n_also more pages that get its keys and values, at the same place in the page */
+    int n_also;
 };
 
 /*
@@ -197,6 +199,9 @@ void worker_add_norm(struct worker *w, const float *y, const float *bias, const 
 
 /* Row pointers for matmul_panels: y + c * stride, from the worker's scratch. */
 float **worker_outputs(struct worker *w, float *y, size_t stride, int n);
+
+/* A row's keys and values of a layer are in the cache: puts them where else they are wanted. */
+void step_copy_row(const struct step *step, int layer, int r);
 
 /* The layers, each ending in a sync; they leave what they add in step->y. */
 void attention_gqa(struct worker *w, int layer);

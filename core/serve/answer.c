@@ -342,10 +342,8 @@ void answer_take(struct engine *e, struct share *share)
 {
     struct request *r = share->request;
     const struct step_row *rows = e->step.rows + share->first;
-    if (score_pending(&r->score) && request_answering(r)) {
-        score_take(e, share);
-    } else {
-        int n_known = share->n - share->n_draft;
+    int n_known = share->n - share->n_draft - share->n_score;
+    if (n_known > 0) {
         take_prompt(e, r, rows, n_known);
         if (request_answering(r))
             tell_forced(e, r);
@@ -353,6 +351,8 @@ void answer_take(struct engine *e, struct share *share)
             take_answer(e, r, &rows[i]);
         take_drafts(e, r, rows + n_known, share->n_draft);
     }
+    if (share->n_score > 0)
+        score_take(e, share, share->n_score);
     if (r->finish == DSR1_FINISH_NONE && r->n_limit == r->n_prompt && request_answering(r) && !score_pending(&r->score))
         r->finish = DSR1_FINISH_LENGTH;
 }

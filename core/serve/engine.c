@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXTRA_LOGITS = 32, DEFAULT_CONTEXT = 4096, DEFAULT_BATCH = 16, DEFAULT_QUEUE = 1024, DEFAULT_CHUNK = 256 };
+enum { EXTRA_LOGITS = 64, DEFAULT_CONTEXT = 4096, DEFAULT_BATCH = 16, DEFAULT_QUEUE = 1024, DEFAULT_CHUNK = 256 };
 
 /* ------------------------------------------------------------------ */
 /* Open and close                                                      */

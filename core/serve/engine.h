@@ -39,6 +39,7 @@ struct share {
     struct request *request;
     int first, n;           /* rows; n = 0: none this time */
     int n_draft;            /* of them, guessed tokens at the end */
+    int n_score;            /* of them, tokens of continuations at the end */
 };
 
 struct engine {

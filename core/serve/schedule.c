@@ -248,6 +248,7 @@ static void plan_answers(struct engine *e, int *chunk, int *n_logits)
             continue;
         if (score_pending(&r->score)) {
             score_plan(e, share, *chunk, n_logits);
+            share->n_score = share->n;
             *chunk -= share->n;
             continue;
         }
@@ -261,6 +262,15 @@ static void plan_answers(struct engine *e, int *chunk, int *n_logits)
     }
 }
 
+/* Running requests that have no rows in this step yet: each may need logits. */
+static int n_without_rows(const struct engine *e)
+{
+    int n = 0;
+    for (int i = 0; i < e->n_running; i++)
+        n += e->running[i].n == 0;
+    return n;
+}
+
 static void plan_prompt(struct engine *e, struct share *share, int most, int *chunk, int *n_logits)
 {
     struct request *r = share->request;
@@ -269,6 +279,10 @@ static void plan_prompt(struct engine *e, struct share *share, int most, int *ch
     most = most < *chunk ? most : *chunk;
     add_rows(e, share, pending < most ? pending : most, n_logits);
     *chunk -= share->n;
+    if (r->score.n_texts > 0 && share->n > 0 && share->n == pending) {
+        share->n_score = score_join(e, share, *chunk, n_logits, e->step.max_logits - n_without_rows(e));
+        *chunk -= share->n_score;
+    }
 }
 
 /* The prompt with the least left among those that have no rows yet, of the highest priority. */
@@ -332,7 +346,7 @@ int schedule_plan(struct engine *e)
     int n_logits = 0, chunk = e->options.chunk_size, n_prompt = 0;
     e->step.n_rows = 0;
     for (int i = 0; i < e->n_running; i++)
-        e->running[i].n = e->running[i].n_draft = 0;
+        e->running[i].n = e->running[i].n_draft = e->running[i].n_score = 0;
     plan_answers(e, &chunk, &n_logits);
     plan_prompts(e, chunk, &n_logits);
     for (int i = 0; i < e->n_running; i++) {

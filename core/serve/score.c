@@ -99,10 +99,13 @@ void score_begin(struct engine *e, struct request *r, int row)
 
 /* ---- Branches ---- */
 
-/* The prompt's full pages are shared, the begun one is copied. False: no room at present. */
+/*
+ * The prompt's full pages are shared, the begun one is copied as far as it is computed; what this step computes of it
+ * will be written to both. False: no room at present.
+ */
 static bool fork_prompt(struct engine *e, struct request *r, struct score_branch *branch, int n)
 {
-    int n_full = r->n_prompt / KV_PAGE, n_rest = r->n_prompt % KV_PAGE;
+    int n_full = r->n_prompt / KV_PAGE, n_rest = r->n_prompt % KV_PAGE, n_known = r->n_computed - n_full * KV_PAGE;
     int needed = kv_pages_for(r->n_prompt + n) - n_full;
     struct kv_seq *fork = &branch->fork;
     bool ok = prefix_tree_evict(&e->tree, needed);
@@ -111,20 +114,27 @@ static bool fork_prompt(struct engine *e, struct request *r, struct score_branch
     ok = ok && kv_seq_reserve(&e->cache, fork, r->n_prompt + n, NULL) == DSR1_OK;
     if (!ok)
         kv_seq_release(&e->cache, fork);
-    else if (n_rest > 0)
-        kv_page_copy(&e->cache, r->seq.pages[n_full], fork->pages[n_full], n_rest);
+    else if (n_rest > 0 && n_known > 0)
+        kv_page_copy(&e->cache, r->seq.pages[n_full], fork->pages[n_full], n_known < n_rest ? n_known : n_rest);
+    if (ok && n_known < n_rest)
+        r->score.also[r->score.n_also++] = fork->pages[n_full];
     return ok;
+}
+
+/* The next continuation that has rows of its own; NULL: none is left. */
+static const struct score_text *next_text(struct score *s)
+{
+    while (s->n_started < s->n_texts && s->texts[s->n_started].n == 1)
+        s->n_started++;
+    return s->n_started < s->n_texts ? &s->texts[s->n_started] : NULL;
 }
 
 static bool start_branch(struct engine *e, struct request *r, int b)
 {
     struct score *s = &r->score;
-    while (s->n_started < s->n_texts && s->texts[s->n_started].n == 1)
-        s->n_started++;
-    if (s->n_started == s->n_texts)
-        return false;
+    const struct score_text *text = next_text(s);
     struct score_branch *branch = &s->branches[b];
-    if (b > 0 && !fork_prompt(e, r, branch, s->texts[s->n_started].n - 1))
+    if (!text || (b > 0 && !fork_prompt(e, r, branch, text->n - 1)))
         return false;
     branch->text = s->n_started++;
     branch->n_done = 0;
@@ -136,6 +146,44 @@ static struct kv_seq *branch_seq(struct request *r, int b)
     return b == 0 ? &r->seq : &r->score.branches[b].fork;
 }
 
+/* The last token is only judged, never fed. */
+static void add_row(struct engine *e, struct request *r, int b, int i, int *n_logits)
+{
+    const struct score_text *text = &r->score.texts[r->score.branches[b].text];
+    e->step.rows[e->step.n_rows++] = (struct step_row){.token = text->tokens[i], .position = r->n_prompt + i,
+                                                       .seq = branch_seq(r, b), .logits = (*n_logits)++};
+}
+
+/* The rows of this step that lie in the prompt's begun page go to the branches' copies of it, too. */
+static void share_begun_page(struct engine *e, const struct request *r, int first, int n)
+{
+    int begun = r->n_prompt / KV_PAGE * KV_PAGE;
+    for (int i = first; i < first + n; i++)
+        if (e->step.rows[i].position >= begun) {
+            e->step.rows[i].also = r->score.also;
+            e->step.rows[i].n_also = r->score.n_also;
+        }
+}
+
+int score_join(struct engine *e, struct share *share, int n_rows, int *n_logits, int most_logits)
+{
+    struct request *r = share->request;
+    const struct score_text *text;
+    int n = 0;
+    r->score.n_also = 0;
+    for (int b = 0; b < SCORE_BRANCHES && (text = next_text(&r->score)) != NULL; b++) {
+        int more = text->n - 1;
+        if (n + more > n_rows || *n_logits + more > most_logits || !start_branch(e, r, b))
+            break;
+        for (int i = 0; i < more; i++)
+            add_row(e, r, b, i, n_logits);
+        n += more;
+    }
+    share_begun_page(e, r, share->first, share->n);
+    share->n += n;
+    return n;
+}
+
 void score_plan(struct engine *e, struct share *share, int n_rows, int *n_logits)
 {
     struct request *r = share->request;
@@ -145,13 +193,10 @@ void score_plan(struct engine *e, struct share *share, int n_rows, int *n_logits
         struct score_branch *branch = &r->score.branches[b];
         if (branch->text < 0 && !start_branch(e, r, b))
             continue;
-        const struct score_text *text = &r->score.texts[branch->text];
-        /* The last token is only judged, never fed. */
-        for (int i = branch->n_done; i < text->n - 1; i++) {
+        for (int i = branch->n_done; i < r->score.texts[branch->text].n - 1; i++) {
             if (step->n_rows - share->first == n_rows || *n_logits == step->max_logits)
                 break;
-            step->rows[step->n_rows++] = (struct step_row){.token = text->tokens[i], .position = r->n_prompt + i,
-                                                           .seq = branch_seq(r, b), .logits = (*n_logits)++};
+            add_row(e, r, b, i, n_logits);
         }
     }
     share->n = step->n_rows - share->first;
@@ -165,10 +210,10 @@ static struct score_branch *branch_of(struct request *r, const struct kv_seq *se
     return &r->score.branches[0];
 }
 
-void score_take(struct engine *e, struct share *share)
+void score_take(struct engine *e, const struct share *share, int n)
 {
     struct request *r = share->request;
-    for (int i = share->first; i < share->first + share->n; i++) {
+    for (int i = share->first + share->n - n; i < share->first + share->n; i++) {
         const struct step_row *row = &e->step.rows[i];
         struct score_branch *branch = branch_of(r, row->seq);
         struct score_text *text = &r->score.texts[branch->text];

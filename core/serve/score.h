@@ -1,10 +1,12 @@
 /*
  * score.h - how likely given continuations of one prompt are
  *
- * The prompt is computed once. Each continuation is then a branch that shares
- * the prompt's pages and writes its own tokens behind them: one runs in the
+ * The prompt is computed once. Each continuation is a branch that shares the
+ * prompt's pages and writes its own tokens behind them: one runs in the
  * request's own sequence, which has room for the longest, so that scoring can
- * always go on; more run beside it where the cache has pages to spare.
+ * always go on; more run beside it where the cache has pages to spare. All
+ * tokens are known, so whole branches join the step that ends the prompt while
+ * it has room: a choice among short labels then takes one step.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -33,6 +35,8 @@ struct score {
     int n_started, n_finished;
     int longest;                /* tokens */
     struct score_branch branches[SCORE_BRANCHES];
+    int also[SCORE_BRANCHES];   /* pages of forks that the end of the prompt is written to as well, in this step */
+    int n_also;
 };
 
 struct engine;
@@ -54,10 +58,16 @@ static inline bool score_pending(const struct score *score)
 /* The prompt is computed: the first token of every continuation is judged by row `row` of the logits. */
 void score_begin(struct engine *engine, struct request *request, int row);
 
+/*
+ * The share's rows end the prompt: adds whole branches behind them, at most n_rows rows and n_logits of logits.
+ * Returns how many rows these are; each has logits.
+ */
+int score_join(struct engine *engine, struct share *share, int n_rows, int *n_logits, int most_logits);
+
 /* Adds rows of branches to the step while there is room; at most n_rows, and *n_logits grows. */
 void score_plan(struct engine *engine, struct share *share, int n_rows, int *n_logits);
 
-/* Takes the logits of the rows that score_plan added. */
-void score_take(struct engine *engine, struct share *share);
+/* Takes the logits of the last n rows of the share, which score_join or score_plan added. */
+void score_take(struct engine *engine, const struct share *share, int n);
 
 #endif

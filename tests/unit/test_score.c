@@ -117,6 +117,70 @@ static void scores_fit_a_cache_with_room_for_one(void **state)
     expect_same(&roomy, &tight);
 }
 
+/* Joined to the prompt's step, behind it, and joined to what is left of a cached prompt: no bit differs. */
+static void compare_joined(const char *path)
+{
+    struct answer joined, behind, again;
+    dsr1_tokens continuations[N_TEXTS];
+    dsr1_model *other = model;
+    assert_int_equal(dsr1_model_open(path, &model, NULL), DSR1_OK);
+    dsr1_request r = score_request(&behind, continuations);
+    ask_alone(&r, (dsr1_engine_options){.chunk_size = N_PROMPT});
+    dsr1_engine *engine = open_engine((dsr1_engine_options){0});
+    r = score_request(&joined, continuations);
+    submit(engine, &r);
+    pump(engine);
+    assert_int_equal(stats_of(engine).n_steps, 1);
+    expect_same(&joined, &behind);
+    r = score_request(&again, continuations);
+    submit(engine, &r);
+    pump(engine);
+    assert_int_equal(stats_of(engine).n_steps, 2);
+    assert_int_equal(again.usage.cached_tokens, N_PROMPT - 1);
+    expect_same(&joined, &again);
+    dsr1_engine_close(engine);
+    dsr1_model_close(model);
+    model = other;
+}
+
+static void a_choice_takes_one_step_and_the_same_bits(void **state)
+{
+    (void) state;
+    /* Grouped queries, latent attention absorbed and expanded, a window. */
+    compare_joined("tests/golden/models/llama3-f32.gguf");
+    compare_joined("tests/golden/models/dsv3-f32.gguf");
+    compare_joined("tests/golden/models/dsv2-legacy-f32.gguf");
+    compare_joined("tests/golden/models/gptoss-mxfp4.gguf");
+}
+
+static void choices_share_a_step(void **state)
+{
+    (void) state;
+    enum { N = 8 };
+    struct answer alone[N], together[N];
+    dsr1_tokens continuations[N_TEXTS];
+    int32_t prompts[N][20];
+    dsr1_engine *engine = open_engine((dsr1_engine_options){0});
+    for (int i = 0; i < N; i++) {
+        for (int j = 0; j < 20; j++)
+            prompts[i][j] = (i * 37 + j * 11 + 5) % 256;
+        dsr1_request r = score_request(&alone[i], continuations);
+        r.tokens = prompts[i];
+        r.n_tokens = 20;
+        ask_alone(&r, (dsr1_engine_options){0});
+        r.on_event = note;
+        memset(&together[i], 0, sizeof together[i]);
+        r.user = &together[i];
+        submit(engine, &r);
+    }
+    pump(engine);
+    for (int i = 0; i < N; i++)
+        expect_same(&alone[i], &together[i]);
+    /* Room for the logits of all branches of most of them; what has none follows. */
+    assert_true(stats_of(engine).n_steps <= 3);
+    dsr1_engine_close(engine);
+}
+
 static void continuations_that_cannot_be_are_refused(void **state)
 {
     (void) state;
@@ -219,6 +283,8 @@ int main(void)
         cmocka_unit_test(a_score_is_the_sum_of_the_tokens_log_probabilities),
         cmocka_unit_test(the_prompt_is_computed_once),
         cmocka_unit_test(scores_fit_a_cache_with_room_for_one),
+        cmocka_unit_test(a_choice_takes_one_step_and_the_same_bits),
+        cmocka_unit_test(choices_share_a_step),
         cmocka_unit_test(continuations_that_cannot_be_are_refused),
         cmocka_unit_test(a_cancelled_score_gives_its_pages_back),
         cmocka_unit_test(an_embedding_has_length_one_and_depends_on_pooling),
