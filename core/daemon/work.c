@@ -4,6 +4,12 @@
  * A work lives from its submit to its DONE event, which always comes; only
  * then is it freed. Its session may end before that.
  *
+ * Answers depend on the request alone, so one that is asked for again while it
+ * is computed, by whoever shares computed prefixes with who asked first, joins
+ * that work: it follows it, takes no place in the engine, and gets the same
+ * answer. What one of them cancels goes on for the others. Streamed answers and
+ * those with a time limit stand alone.
+ *
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "daemon/work.h"
@@ -22,12 +28,24 @@ struct work {
     struct work *next, **link;  /* in server->works */
     enum wire_type type;        /* of the frame that asked */
     uint64_t request;           /* the client's id */
+    uint64_t scope;             /* the session's */
     uint64_t id;                /* the engine's */
     bool stream, want_tokens;
+    bool cancelled;             /* in the engine */
+    struct buffer key;          /* what was asked; empty: nobody may join */
+    struct work *leader;        /* who computes it; NULL: this one */
+    struct work *followers, *next_follower;
     struct buffer text, reasoning, tokens;  /* not sent yet */
     uint32_t n_tokens;
     struct wire_score_result *scores;       /* SCORE */
     struct wire_embed_result *embedding;    /* EMBED */
+};
+
+/* A message of any of the three kinds. */
+union message {
+    struct wire_complete complete;
+    struct wire_score score;
+    struct wire_embed embed;
 };
 
 static void free_memory(struct work *work)
@@ -35,6 +53,7 @@ static void free_memory(struct work *work)
     *work->link = work->next;
     if (work->next)
         work->next->link = work->link;
+    buffer_free(&work->key);
     buffer_free(&work->text);
     buffer_free(&work->reasoning);
     buffer_free(&work->tokens);
@@ -64,33 +83,62 @@ static struct wire_piece piece_of(const struct work *work)
                                text_of(&work->tokens)};
 }
 
-static bool put_result(struct work *work, const dsr1_event *event)
+/* Who follows computed nothing of the prompt. */
+static dsr1_usage usage_of(const struct work *to, const dsr1_event *event)
 {
-    struct buffer *out = &work->session->out;
-    struct wire_done done = {event->finish, event->usage, piece_of(work)};
-    bool whole = event->finish == DSR1_FINISH_LENGTH;
-    if (work->type == WIRE_SCORE && whole) {
-        work->scores->usage = event->usage;
-        return wire_put_score_result(out, work->request, work->scores);
-    }
-    if (work->type == WIRE_EMBED && whole) {
-        work->embedding->usage = event->usage;
-        return wire_put_embed_result(out, work->request, work->embedding);
-    }
-    return wire_put_done(out, work->request, &done);
+    dsr1_usage usage = event->usage;
+    if (to->leader)
+        usage.cached_tokens = usage.prompt_tokens;
+    return usage;
 }
 
-static void finish(struct work *work, const dsr1_event *event)
+static bool put_result(struct work *work, const struct work *to, const dsr1_event *event)
 {
-    struct session *session = work->session;
+    struct buffer *out = &to->session->out;
+    struct wire_done done = {event->finish, usage_of(to, event), piece_of(work)};
+    bool whole = event->finish == DSR1_FINISH_LENGTH;
+    if (work->type == WIRE_SCORE && whole) {
+        work->scores->usage = done.usage;
+        return wire_put_score_result(out, to->request, work->scores);
+    }
+    if (work->type == WIRE_EMBED && whole) {
+        work->embedding->usage = done.usage;
+        return wire_put_embed_result(out, to->request, work->embedding);
+    }
+    return wire_put_done(out, to->request, &done);
+}
+
+static bool is_heard(const struct work *work)
+{
+    return work->session && !work->session->dead;
+}
+
+/* What a work computed, to itself or to one that follows it. */
+static void finish(struct work *work, const struct work *to, const dsr1_event *event)
+{
+    struct session *session = to->session;
+    if (!is_heard(to))
+        return;
     if (event->finish == DSR1_FINISH_ERROR && event->error)
-        session_say_error(session, work->request, event->error->status, event->error->message);
+        session_say_error(session, to->request, event->error->status, event->error->message);
     else if (work->text.failed || work->reasoning.failed || work->tokens.failed)
-        session_say_error(session, work->request, DSR1_ERR_NOMEM, "out of memory for the answer");
-    else if (put_result(work, event))
+        session_say_error(session, to->request, DSR1_ERR_NOMEM, "out of memory for the answer");
+    else if (put_result(work, to, event))
         session_put(session, true);
     else
-        session_say_error(session, work->request, DSR1_ERR_LIMIT, "the answer does not fit a message");
+        session_say_error(session, to->request, DSR1_ERR_LIMIT, "the answer does not fit a message");
+}
+
+static void finish_all(struct work *work, const dsr1_event *event)
+{
+    finish(work, work, event);
+    while (work->followers) {
+        struct work *follower = work->followers;
+        work->followers = follower->next_follower;
+        finish(work, follower, event);
+        free_work(follower);
+    }
+    free_work(work);
 }
 
 static void keep_token(struct work *work, const dsr1_event *event)
@@ -131,14 +179,11 @@ static void send_piece(struct work *work)
 
 static void take_event(struct work *work, const dsr1_event *event)
 {
-    bool heard = work->session && !work->session->dead;
-    if (heard)
+    if (is_heard(work) || work->followers)
         keep(work, event);
     if (event->type == DSR1_EVENT_DONE) {
-        if (heard)
-            finish(work, event);
-        free_work(work);
-    } else if (heard && work->stream && (work->text.size || work->reasoning.size || work->n_tokens)) {
+        finish_all(work, event);
+    } else if (is_heard(work) && work->stream && (work->text.size || work->reasoning.size || work->n_tokens)) {
         send_piece(work);
     }
 }
@@ -173,7 +218,7 @@ static struct work *new_work(struct session *session, enum wire_type type, uint6
     if (!work)
         return NULL;
     *work = (struct work){.server = server, .session = session, .served = server->pump.served, .type = type,
-                          .request = request};
+                          .request = request, .scope = session->scope};
     work->next = server->works;
     work->link = &server->works;
     if (work->next)
@@ -182,6 +227,62 @@ static struct work *new_work(struct session *session, enum wire_type type, uint6
     /* From now on the pump does not close what is served here. */
     work->served->n_works++;
     return work;
+}
+
+/* ------------------------------------------------------------------ */
+/* Asked twice                                                         */
+/* ------------------------------------------------------------------ */
+
+static bool may_be_shared(enum wire_type type, const union message *m, const struct wire_terms *terms)
+{
+    return terms->timeout_ms == 0 && !(type == WIRE_COMPLETE && m->complete.stream);
+}
+
+/* A work that is computing the same for the same circle. */
+static struct work *find_same(const struct session *session, enum wire_type type, const struct wire_frame *frame)
+{
+    const struct server *server = session->server;
+    for (struct work *work = server->works; work; work = work->next)
+        if (work->type == type && work->key.size == frame->size && !work->leader && !work->cancelled &&
+            work->served == server->pump.served && work->scope == session->scope &&
+            memcmp(work->key.data, frame->payload, frame->size) == 0)
+            return work;
+    return NULL;
+}
+
+static void follow(struct work *work, struct work *leader)
+{
+    work->leader = leader;
+    work->next_follower = leader->followers;
+    leader->followers = work;
+}
+
+static void cancel_in_engine(struct work *work)
+{
+    work->cancelled = true;
+    dsr1_engine_cancel(work->served->engine, work->id);
+}
+
+/* Nobody wants it any more for this one's sake. */
+static void stop_following(struct work *work)
+{
+    struct work *leader = work->leader, **link = &leader->followers;
+    while (*link != work)
+        link = &(*link)->next_follower;
+    *link = work->next_follower;
+    free_work(work);
+    if (!leader->session && !leader->followers)
+        cancel_in_engine(leader);
+}
+
+static void give_up(struct work *work)
+{
+    if (work->leader)
+        stop_following(work);
+    else if (work->followers)
+        work->session = NULL;   /* the others still want it */
+    else
+        cancel_in_engine(work);
 }
 
 /* A request under construction: tokens and texts that submit copies. */
@@ -271,13 +372,6 @@ static dsr1_status fill_embed(const struct served *served, const struct wire_emb
     return prompt_append(served, m->text, DSR1_ADD_BOS, &d->prompt.ids, &d->prompt.n, err);
 }
 
-/* A message of any of the three kinds. */
-union message {
-    struct wire_complete complete;
-    struct wire_score score;
-    struct wire_embed embed;
-};
-
 static dsr1_status read_message(const struct wire_frame *frame, enum wire_type type, union message *m,
                                 struct wire_terms *terms)
 {
@@ -366,9 +460,15 @@ static void begin(struct session *session, const struct wire_frame *frame, enum 
     else if (status == DSR1_OK && find(session, frame->request))
         status = error_set(&err, DSR1_ERR_ARGUMENT, "request %llu is running already",
                            (unsigned long long) frame->request);
+    bool shared = status == DSR1_OK && may_be_shared(type, m, &terms);
+    struct work *same = shared ? find_same(session, type, frame) : NULL;
     if (status == DSR1_OK) {
         work = new_work(session, type, frame->request);
-        status = work ? start(work, m, &terms, &err) : error_nomem(&err, "a request");
+        if (work && same)
+            follow(work, same);
+        else if (work && shared)
+            buffer_append(&work->key, frame->payload, frame->size);
+        status = !work ? error_nomem(&err, "a request") : same ? DSR1_OK : start(work, m, &terms, &err);
     }
     if (status == DSR1_OK)
         pump_wake(&session->server->pump, served);
@@ -397,17 +497,25 @@ void work_embed(struct session *session, const struct wire_frame *frame)
 void work_cancel(struct session *session, uint64_t request)
 {
     struct work *work = find(session, request);
-    if (work)
-        dsr1_engine_cancel(work->served->engine, work->id);
+    if (!work)
+        return;
+    if (work->leader || work->followers) {
+        /* What goes on for others ends for this one now. */
+        struct wire_done done = {.finish = DSR1_FINISH_CANCELLED, .piece = piece_of(work)};
+        session_put(session, wire_put_done(&session->out, request, &done));
+    }
+    give_up(work);
 }
 
 void work_abandon(struct session *session)
 {
-    for (struct work *work = session->server->works; work; work = work->next) {
-        if (work->session == session) {
+    for (struct work *work = session->server->works, *next; work; work = next) {
+        next = work->next;
+        if (work->session != session)
+            continue;
+        if (!work->leader)
             work->session = NULL;
-            dsr1_engine_cancel(work->served->engine, work->id);
-        }
+        give_up(work);
     }
 }
 

@@ -291,6 +291,99 @@ static void prefixes_are_shared_within_a_role_only(void **state)
     engine_end(&engine);
 }
 
+static void take_text(struct client *client, uint64_t request, struct buffer *text, struct wire_done *done)
+{
+    assert_int_equal(wire_get_done(client_expect(client, WIRE_DONE, request), done), DSR1_OK);
+    buffer_append(text, done->piece.text.data, done->piece.text.size);
+}
+
+static void what_is_asked_twice_is_computed_once_within_a_role(void **state)
+{
+    (void) state;
+    static const char *const one[] = {"--context", "60000", "--kv-size", "64", "--max-batch", "1", NULL};
+    struct engine_process engine;
+    engine_start(&engine, one);
+    struct client busy = client_open(&engine);
+    struct client first = client_open_as(&engine, 1, 10), again = client_open_as(&engine, 1, 10);
+    struct client other = client_open_as(&engine, 1, 11);
+    struct wire_complete brief = raw_request("abc", 5), streamed = brief;
+    struct buffer texts[4] = {{0}};
+    struct wire_done done;
+    streamed.stream = true;
+    start_endless(&busy, 1);
+    submit(&first, 2, &brief);
+    client_stats(&first);
+    submit(&again, 3, &brief);
+    submit(&again, 4, &streamed);
+    client_stats(&again);
+    submit(&other, 5, &brief);
+    client_stats(&other);
+    cancel(&busy, 1);
+    take_text(&first, 2, &texts[0], &done);
+    assert_int_equal(done.usage.cached_tokens, 0);
+    take_text(&again, 3, &texts[1], &done);
+    assert_int_equal(done.usage.cached_tokens, done.usage.prompt_tokens);
+    assert_int_equal(next_done(&again).finish, DSR1_FINISH_LENGTH);
+    take_text(&other, 5, &texts[2], &done);
+    assert_int_equal(texts[0].size, texts[1].size);
+    assert_memory_equal(texts[0].data, texts[1].data, texts[0].size);
+    assert_memory_equal(texts[0].data, texts[2].data, texts[0].size);
+    /* The endless one, the first, the streamed one and the other role's. */
+    assert_int_equal(client_stats(&first).engine.n_requests, 4);
+    for (int i = 0; i < 3; i++)
+        buffer_free(&texts[i]);
+    client_close(&busy);
+    client_close(&first);
+    client_close(&again);
+    client_close(&other);
+    engine_end(&engine);
+}
+
+static void who_leaves_takes_nothing_from_those_who_asked_the_same(void **state)
+{
+    (void) state;
+    static const char *const one[] = {"--context", "60000", "--kv-size", "64", "--max-batch", "1", NULL};
+    struct engine_process engine;
+    engine_start(&engine, one);
+    struct client busy = client_open(&engine), a = client_open(&engine), b = client_open(&engine);
+    struct client c = client_open(&engine), d = client_open(&engine);
+    struct wire_complete brief = raw_request("abc", 5), wordy = raw_request(endless, -1);
+    start_endless(&busy, 1);
+    submit(&a, 2, &brief);
+    client_stats(&a);
+    submit(&b, 3, &brief);
+    client_stats(&b);
+    submit(&c, 4, &brief);
+    client_stats(&c);
+    submit(&d, 5, &brief);
+    client_stats(&d);
+    /* The first cancels, the second hangs up, the third cancels; the last still gets it. */
+    cancel(&a, 2);
+    assert_int_equal(next_done(&a).finish, DSR1_FINISH_CANCELLED);
+    client_close(&b);
+    cancel(&c, 4);
+    assert_int_equal(next_done(&c).finish, DSR1_FINISH_CANCELLED);
+    cancel(&busy, 1);
+    next_done(&busy);
+    assert_int_equal(next_done(&d).finish, DSR1_FINISH_LENGTH);
+    /* When nobody is left it ends, and who comes then starts anew. */
+    submit(&a, 6, &wordy);
+    client_stats(&a);
+    submit(&c, 7, &wordy);
+    client_stats(&c);
+    client_close(&a);
+    cancel(&c, 7);
+    assert_int_equal(next_done(&c).finish, DSR1_FINISH_CANCELLED);
+    double until = clock_seconds() + 5;
+    while (client_stats(&d).engine.n_running > 0)
+        assert_true(clock_seconds() < until);
+    assert_int_equal(client_stats(&d).engine.n_requests, 3);
+    client_close(&busy);
+    client_close(&c);
+    client_close(&d);
+    engine_end(&engine);
+}
+
 /* ------------------------------------------------------------------ */
 /* What is wrong                                                       */
 /* ------------------------------------------------------------------ */
@@ -403,7 +496,9 @@ static void a_full_queue_is_busy(void **state)
     start_endless(&client, 1);
     struct client other = client_open(&engine);
     submit(&other, 2, &brief);
+    brief.max_tokens = 4;
     submit(&other, 3, &brief);
+    brief.max_tokens = 3;
     submit(&other, 4, &brief);
     assert_int_equal(client_expect_error(&other, 4), DSR1_ERR_BUSY);
     assert_int_equal(client_stats(&other).engine.n_queued, 2);
@@ -795,6 +890,8 @@ int main(void)
         cmocka_unit_test(a_slow_reader_blocks_nobody_and_loses_nothing),
         cmocka_unit_test(pings_are_answered_amidst_long_steps),
         cmocka_unit_test(prefixes_are_shared_within_a_role_only),
+        cmocka_unit_test(what_is_asked_twice_is_computed_once_within_a_role),
+        cmocka_unit_test(who_leaves_takes_nothing_from_those_who_asked_the_same),
         cmocka_unit_test(a_request_that_cannot_run_gets_its_own_error),
         cmocka_unit_test(adapters_are_found_by_name_and_read_again_when_they_change),
         cmocka_unit_test(a_full_queue_is_busy),
