@@ -106,8 +106,8 @@ ask_for_row(BatchState *state, BatchRow *row)
 	MemoryContextSwitchTo(caller);
 	ResetExprContext(context);
 	state->figures.requests += row->asked.n_new;
-	state->figures.memo_hits += row->asked.n_entries - row->asked.n_new;
-	row->asked.n_new = 0;
+	state->figures.memo_hits += row->asked.n_hits;
+	row->asked.n_new = row->asked.n_hits = 0;
 }
 
 /* ------------------------------------------------------------------

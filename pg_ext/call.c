@@ -74,6 +74,7 @@ call_ask(Call *call, bool put)
 		add_entry(&prefetching->entries, &prefetching->n_entries, &prefetching->capacity, entry,
 				  prefetching->context);
 		prefetching->n_new += !found;
+		prefetching->n_hits += found && !call->common;
 		return;
 	}
 	add_entry(&call->entries, &call->n_entries, &call->capacity, entry, CurrentMemoryContext);

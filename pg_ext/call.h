@@ -30,6 +30,7 @@ typedef struct Call
 {
 	Oid			function;
 	EngineRequest *request;		/* being put together */
+	bool		common;			/* what is asked now, all rows ask: no hit in the memo if it is there */
 	MemoEntry **entries;		/* what was asked, pinned */
 	int			n_entries;
 	int			capacity;
@@ -74,6 +75,7 @@ typedef struct Prefetch
 	int			n_entries;
 	int			capacity;
 	int64		n_new;			/* that were not in the memo */
+	int64		n_hits;			/* that were, but for what all rows ask */
 	MemoryContext context;		/* of entries */
 } Prefetch;
 

@@ -28,7 +28,7 @@
  */
 
 static void
-ask_which(const Labels *labels, Call *call, struct wire_text input, text *instruction)
+ask_which(Labels *labels, Call *call, struct wire_text input, text *instruction)
 {
 	struct wire_prompt *prompt = palloc0(sizeof(*prompt));
 	StringInfoData task;
@@ -40,6 +40,7 @@ ask_which(const Labels *labels, Call *call, struct wire_text input, text *instru
 	prompt_append_more(&task, instruction);
 	prompt_about(prompt, &task, input);
 	labels_ask(labels, call, prompt);
+	labels_ask_neutral(labels, call, &task);
 	pfree(prompt);
 }
 

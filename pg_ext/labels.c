@@ -104,6 +104,27 @@ labels_ask(const Labels *labels, Call *call, struct wire_prompt *prompt)
 }
 
 void
+labels_ask_neutral(Labels *labels, Call *call, const StringInfoData *task)
+{
+	/* those of the paper */
+	static const char *const neutral[] = {"N/A", "[MASK]", ""};
+	struct wire_prompt *prompt = palloc(sizeof(*prompt));
+
+	if (!setting_calibrate)
+		return;
+	labels->n_neutral = lengthof(neutral);
+	call->common = true;
+	for (int i = 0; i < labels->n_neutral; i++)
+	{
+		memset(prompt, 0, sizeof(*prompt));
+		prompt_about(prompt, task, wire_text(neutral[i]));
+		labels_ask(labels, call, prompt);
+	}
+	call->common = false;
+	pfree(prompt);
+}
+
+void
 labels_normalise(double *scores, int n)
 {
 	double		best = scores[0];
@@ -117,16 +138,34 @@ labels_normalise(double *scores, int n)
 		scores[i] /= sum;
 }
 
+static bool
+read_scores(const Labels *labels, Call *call, int i, struct wire_score_result *result)
+{
+	if (!call_scores(call, i, result))
+		return false;
+	if (result->n == labels->n_places)
+		return true;
+	call_close(call);
+	engine_answer_broken();
+	return false;
+}
+
 bool
 labels_answer(const Labels *labels, Call *call, float8 *probabilities)
 {
-	struct wire_score_result result;
+	struct wire_score_result result,
+				neutral;
 
-	if (!call_send(call) || !call_scores(call, 0, &result))
+	if (!call_send(call) || !read_scores(labels, call, 0, &result))
 		return false;
+	for (int i = 1; i <= labels->n_neutral; i++)
+	{
+		if (!read_scores(labels, call, i, &neutral))
+			return false;
+		for (int place = 0; place < labels->n_places; place++)
+			result.scores[place] -= neutral.scores[place] / labels->n_neutral;
+	}
 	call_close(call);
-	if (result.n != labels->n_places)
-		engine_answer_broken();
 	labels_normalise(result.scores, labels->n_places);
 	for (int i = 0; i < labels->n; i++)
 		probabilities[i] = result.scores[labels->place[i]];

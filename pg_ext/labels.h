@@ -9,6 +9,13 @@
  * token more for each.  The labels stand in the prompt in an order of their
  * own, so the order in which they are given does not matter.
  *
+ * A model likes some labels before it has read anything.  So the same is asked
+ * about texts that say nothing, and a label's score counts relative to its mean
+ * there (contextual calibration, arXiv:2102.09690).  A statement asks that
+ * once; later ones find nearly all of it in the engine's prefix cache.  It is
+ * off by default: with the shipped model it mends some sets of labels and
+ * spoils others (docs/performance.md).
+ *
  * SPDX-License-Identifier: PostgreSQL
  *
  *-------------------------------------------------------------------------
@@ -27,6 +34,7 @@ typedef struct Labels
 	int			n_places;
 	int		   *at;				/* of each place, one of the labels */
 	bool		closed;			/* one begins with another: scored with the closing quote */
+	int			n_neutral;		/* texts that say nothing, asked about behind the first question */
 } Labels;
 
 /* Sorts the labels and drops what is there twice. */
@@ -37,6 +45,9 @@ extern void labels_append(const Labels *labels, StringInfo to);
 
 /* Puts the question which one an answer to the prompt would be. */
 extern void labels_ask(const Labels *labels, Call *call, struct wire_prompt *prompt);
+
+/* And the same about texts that say nothing, if dsr1.calibrate is on. */
+extern void labels_ask_neutral(Labels *labels, Call *call, const StringInfoData *task);
 
 /* Probabilities of the labels as given, whose sum is 1 but for doubles. */
 extern bool labels_answer(const Labels *labels, Call *call, float8 *probabilities);

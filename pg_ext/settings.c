@@ -40,6 +40,7 @@ int			setting_on_error;
 int			setting_think;
 int			setting_prefix_sharing;
 double		setting_filter_threshold;
+bool		setting_calibrate;
 int			setting_prefetch_rows;
 bool		setting_enable_batch;
 bool		setting_enable_late_filter;
@@ -217,6 +218,11 @@ define_answer_settings(void)
 							 "How sure dsr1_filter must be, else it gives NULL.",
 							 "The probability of its answer; at 0.5 it always decides.",
 							 &setting_filter_threshold, 0.5, 0.5, 1,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("dsr1.calibrate",
+							 "Corrects the probabilities of labels by those that the model gives them without a text.",
+							 "Applies to dsr1_classify and dsr1_scores.",
+							 &setting_calibrate, false,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 }
 

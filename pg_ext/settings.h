@@ -44,6 +44,7 @@ extern bool setting_log_requests;
 extern int	setting_on_error;	/* OnError */
 extern int	setting_think;		/* Think */
 extern double setting_filter_threshold;
+extern bool setting_calibrate;
 extern int	setting_prefetch_rows;
 extern bool setting_enable_batch;
 extern bool setting_enable_late_filter;

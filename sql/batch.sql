@@ -30,6 +30,10 @@ SET max_parallel_workers_per_gather = 0;
 SELECT regress_explain($$SELECT id, dsr1_classify(body, ARRAY['good', 'bad']) FROM regress_notes$$);
 SELECT regress_explain($$SELECT id FROM regress_notes WHERE grp < 5 AND dsr1_filter_score(body, 'praise') >= 0$$);
 SELECT regress_explain($$SELECT id, dsr1_filter_score(body, 'praise') FROM regress_notes WHERE dsr1_filter_score(body, 'praise') >= 0$$);
+-- what calibration asks besides is asked once
+SET dsr1.calibrate = on;
+SELECT regress_explain($$SELECT id, dsr1_classify(body, ARRAY['good', 'bad']) FROM regress_notes$$);
+RESET dsr1.calibrate;
 -- two conditions: the second is asked for what the first keeps
 SELECT regress_explain($$SELECT id FROM regress_notes WHERE dsr1_filter_score(body, 'praise') < 0 AND dsr1_filter_score(body, 'blame') >= 0$$);
 -- LIMIT: the window grows 1, 2, 4

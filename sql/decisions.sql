@@ -15,6 +15,18 @@ SELECT t, dsr1_classify(t, l) = l[array_position(dsr1_scores(t, l), (SELECT max(
   FROM (VALUES ('The match ended two to one.'), ('Parliament passed the law.'), ('"quotes", {braces} and \ too')) AS v (t),
        (SELECT ARRAY['sports', 'politics', 'a "quoted" one', 'sport']::text[] AS l) AS labels;
 
+-- calibrated: relative to texts that say nothing, over which each label's mean is then the same
+SET dsr1.calibrate = on;
+SELECT max(mean) - min(mean) < 1e-9 AS nothing_said
+  FROM (SELECT n, avg(ln(p)) AS mean
+          FROM (VALUES ('N/A'), ('[MASK]'), ('')) AS v (t), unnest(dsr1_scores(t, ARRAY['good', 'bad', 'so so'])) WITH ORDINALITY AS u (p, n)
+         GROUP BY n) AS m;
+SELECT abs((SELECT sum(x) FROM unnest(s.a) AS x) - 1) < 1e-12 AS sum_is_one, s.a[1] = s.b[2] AND s.a[2] = s.b[1] AS same,
+       s.c = CASE WHEN s.a[1] > s.a[2] THEN 'good' ELSE 'bad' END AS likeliest
+  FROM (SELECT dsr1_scores('Awful, it broke.', ARRAY['good', 'bad']) AS a, dsr1_scores('Awful, it broke.', ARRAY['bad', 'good']) AS b,
+               dsr1_classify('Awful, it broke.', ARRAY['good', 'bad']) AS c) AS s;
+RESET dsr1.calibrate;
+
 -- an enum in, one of its values out
 CREATE TYPE regress_mood AS ENUM ('happy', 'sad', 'it''s "odd"');
 SELECT dsr1_classify('I cry all day.', NULL::regress_mood), pg_typeof(dsr1_classify('I cry all day.', 'happy'::regress_mood));
