@@ -4,6 +4,7 @@
  *     load --model FILE --rate 2 --requests 100 --prompt 128,512 --answer 32,64 --prefix 100
  *     load --model FILE --concurrency 16 --requests 64
  *     load --socket PATH ...                              an engine that runs already
+ *     load --texts FILE --system TEXT --label A --label B the questions of dsr1_classify about a file's lines
  *
  * An open loop (Poisson arrivals) with --rate, else a closed one. Prompts are
  * random words, so long that they have about the wished number of tokens; the
@@ -32,7 +33,7 @@
 enum { SAMPLE_WORDS = 2000, MAX_TOKENS = 1 << 20 };
 
 struct wishes {
-    const char *model, *socket, *engine, *dump;
+    const char *model, *socket, *engine, *dump, *texts, *system;
     struct string_list engine_options, labels;
     struct int_list prompt, answer;
     int n_requests, n_connections, prefix, n_prefixes, concurrency;
@@ -104,6 +105,29 @@ static dsr1_status make_requests(struct load *load, const struct wishes *w, dsr1
         r->prompt_size = load->prompts.size - r->prompt;
     }
     return load->prompts.failed ? error_nomem(err, "prompts") : DSR1_OK;
+}
+
+/* A line each, until there are enough. */
+static dsr1_status read_requests(struct load *load, const struct wishes *w, dsr1_error *err)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t size;
+    FILE *file = fopen(w->texts, "r");
+    load->requests = memory_array((size_t) w->n_requests, sizeof *load->requests);
+    if (file && load->requests)
+        while (load->n_requests < w->n_requests && (size = getline(&line, &capacity, file)) > 0) {
+            struct load_request *r = &load->requests[load->n_requests++];
+            r->n_answer = w->answer.items[0];
+            r->prompt = load->prompts.size;
+            r->prompt_size = (size_t) size - (line[size - 1] == '\n');
+            buffer_append(&load->prompts, line, r->prompt_size);
+        }
+    free(line);
+    if (!file)
+        return error_errno(err, DSR1_ERR_IO, "cannot read %s", w->texts);
+    fclose(file);
+    return load->requests && !load->prompts.failed ? DSR1_OK : error_nomem(err, "prompts");
 }
 
 /* One object a line; the words need no escapes. */
@@ -239,10 +263,10 @@ static const char *default_engine(void)
 static dsr1_status run(const struct wishes *w, const char *socket, dsr1_error *err)
 {
     struct load load = {.rate = w->rate, .concurrency = w->concurrency, .temperature = w->temperature, .seed = w->seed,
-                        .labels = w->labels.items, .n_labels = w->labels.n};
+                        .labels = w->labels.items, .n_labels = w->labels.n, .system = w->system};
     dsr1_status status = load_client_open(&load, socket, w->n_connections, err);
     if (status == DSR1_OK)
-        status = make_requests(&load, w, err);
+        status = w->texts ? read_requests(&load, w, err) : make_requests(&load, w, err);
     if (status == DSR1_OK && w->dump)
         status = dump_requests(&load, w->dump, err);
     if (status == DSR1_OK)
@@ -301,6 +325,8 @@ int main(int argc, char **argv)
         {0, "answer", OPTION_INTS, &w.answer, "N[,MAX]", "tokens of an answer", 1, MAX_TOKENS},
         {0, "prefix", OPTION_INT, &w.prefix, "N", "tokens that all prompts begin with", 0, MAX_TOKENS},
         {0, "prefixes", OPTION_INT, &w.n_prefixes, "N", "that many different beginnings instead of one", 1, 1 << 16},
+        {0, "texts", OPTION_STRING, &w.texts, "FILE", "ask about its lines instead of random words", 0, 0},
+        {0, "system", OPTION_STRING, &w.system, "TEXT", "prompts are turns of a user behind this one", 0, 0},
         {0, "label", OPTION_STRINGS, &w.labels, "TEXT", "instead of answers, score this (and other labels)", 0, 0},
         {0, "temperature", OPTION_FLOAT, &w.temperature, "X", "0 (default): greedy", 0, 100},
         {0, "seed", OPTION_SEED, &w.seed, "N", "of words, lengths and arrivals", 0, 0},

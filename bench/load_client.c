@@ -172,9 +172,11 @@ static dsr1_status send_out(struct load_connection *c, dsr1_error *err)
 
 static void put_prompt(const struct load *load, const struct load_request *r, struct wire_prompt *prompt)
 {
-    prompt->kind = WIRE_PROMPT_RAW;
-    prompt->n_turns = 1;
-    prompt->turns[0].content = (struct wire_text){load->prompts.data + r->prompt, r->prompt_size};
+    struct wire_text text = {load->prompts.data + r->prompt, r->prompt_size};
+    prompt->kind = load->system ? WIRE_PROMPT_CHAT : WIRE_PROMPT_RAW;
+    if (load->system)
+        prompt->turns[prompt->n_turns++] = (struct wire_turn){wire_text("system"), wire_text(load->system)};
+    prompt->turns[prompt->n_turns++] = (struct wire_turn){load->system ? wire_text("user") : (struct wire_text){"", 0}, text};
 }
 
 static dsr1_status send_score(struct load *load, int i, struct load_connection *c, dsr1_error *err)
@@ -183,6 +185,8 @@ static dsr1_status send_score(struct load *load, int i, struct load_connection *
     if (!score)
         return error_nomem(err, "a request");
     put_prompt(load, &load->requests[i], &score->prompt);
+    if (load->system)
+        score->prompt.opening = wire_text("\"");   /* as dsr1_classify asks */
     score->n_continuations = (uint32_t) load->n_labels;
     for (size_t label = 0; label < load->n_labels && label < WIRE_LIST_MAX; label++)
         score->continuations[label] = wire_text(load->labels[label]);

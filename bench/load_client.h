@@ -36,6 +36,7 @@ struct load {
     float temperature;
     const char *const *labels;      /* instead of an answer, how likely each of these would be */
     size_t n_labels;
+    const char *system;             /* prompts are turns of a user behind this one; NULL: raw texts */
     uint64_t seed;
     double start;                   /* when the first request was due */
     /* answers to questions */
