@@ -175,27 +175,63 @@ collect_behind(Collector *collector, Expr *guard, Node *node)
 	collector->guard = outer;
 }
 
+static bool
+is_collected(const Collector *collector, const Node *call)
+{
+	for (int i = 1; i < list_length(collector->collected); i += 2)
+		if (equal(list_nth(collector->collected, i), call))
+			return true;
+	return false;
+}
+
+/* A call that evaluation would have to wait for, as nobody asked ahead. */
+static bool
+find_uncollected(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, FuncExpr) && is_ours(((FuncExpr *) node)->funcid) && !is_collected(context, node))
+		return true;
+	return expression_tree_walker(node, find_uncollected, context);
+}
+
 static void
 add_call(Collector *collector, FuncExpr *call)
 {
 	Expr	   *guard = collector->guard ? collector->guard : (Expr *) makeBoolConst(true, false);
-	ListCell   *lc;
-	bool		is_guard = true;
 
-	if (!is_harmless((Node *) call->args))
-	{
-		/* what its arguments ask can be asked; it itself waits for them */
-		if (batch_calls_any((Node *) call->args))
-			(void) collect((Node *) call->args, collector);
+	/* what its arguments ask comes first; it itself waits for their answers */
+	if (batch_calls_any((Node *) call->args))
+		(void) collect((Node *) call->args, collector);
+	if (contain_volatile_functions((Node *) call->args) || contain_subplans((Node *) call->args) ||
+		find_uncollected((Node *) call->args, collector) || is_collected(collector, (Node *) call))
 		return;
-	}
-	foreach(lc, collector->collected)
-	{
-		if (!is_guard && equal(lfirst(lc), call))
-			return;
-		is_guard = !is_guard;
-	}
 	collector->collected = lappend(lappend(collector->collected, guard), call);
+}
+
+/* The deepest call in an expression, counted from 1; 0: there is none. */
+static bool
+measure_depth(Node *node, void *context)
+{
+	int		   *depth = context;
+	int			inner = 0;
+
+	if (node == NULL)
+		return false;
+	(void) expression_tree_walker(node, measure_depth, &inner);
+	if (IsA(node, FuncExpr) && is_ours(((FuncExpr *) node)->funcid))
+		inner++;
+	*depth = Max(*depth, inner);
+	return false;
+}
+
+int
+batch_calls_depth(const FuncExpr *call)
+{
+	int			depth = 0;
+
+	(void) measure_depth((Node *) call->args, &depth);
+	return depth;
 }
 
 static void

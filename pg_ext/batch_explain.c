@@ -39,11 +39,12 @@ batch_explain_end(BatchState *state)
 {
 	instr_time	now;
 
-	if (state->custom.ss.ps.instrument == NULL)
+	if (INSTR_TIME_IS_ZERO(state->figures.began))
 		return;
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, state->figures.began);
 	state->figures.wait_s += INSTR_TIME_GET_DOUBLE(now);
+	INSTR_TIME_SET_ZERO(state->figures.began);
 }
 
 void

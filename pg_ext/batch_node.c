@@ -11,12 +11,17 @@
  * many; it is filled again when half of it is gone, so that questions go out
  * many at a time.
  *
+ * A call whose arguments make calls is asked in a later stage, once those are
+ * answered.  The row whose turn it is waits until all its stages are asked, and
+ * the rows behind it are looked after meanwhile.
+ *
  * SPDX-License-Identifier: PostgreSQL
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "batch_calls.h"
 #include "batch_explain.h"
 #include "batch_node.h"
 #include "batch_state.h"
@@ -44,6 +49,8 @@ init_call(BatchState *state, BatchCall *call, Expr *guard, FuncExpr *expression)
 	int			n = 0;
 	ListCell   *lc;
 
+	call->stage = batch_calls_depth(expression);
+	state->n_stages = Max(state->n_stages, call->stage + 1);
 	call->guard = IsA(guard, Const) ? NULL : ExecInitExpr(guard, &state->custom.ss.ps);
 	call->n_args = list_length(expression->args);
 	call->args = palloc(call->n_args * sizeof(ExprState *));
@@ -93,16 +100,19 @@ ask_ahead(BatchCall *call, ExprContext *context, Prefetch *prefetch)
 	PG_END_TRY();
 }
 
+/* The calls of the row's next stage. */
 static void
 ask_for_row(BatchState *state, BatchRow *row)
 {
 	ExprContext *context = state->ahead;
 	MemoryContext caller;
+	int			stage = row->stage++;
 
 	context->ecxt_scantuple = row->slot;
 	caller = MemoryContextSwitchTo(context->ecxt_per_tuple_memory);
 	for (int i = 0; i < state->n_calls; i++)
-		ask_ahead(&state->calls[i], context, &row->asked);
+		if (state->calls[i].stage == stage)
+			ask_ahead(&state->calls[i], context, &row->asked);
 	MemoryContextSwitchTo(caller);
 	ResetExprContext(context);
 	state->figures.requests += row->asked.n_new;
@@ -192,6 +202,7 @@ take_row(BatchState *state)
 			row->bytes += VARSIZE_ANY(DatumGetPointer(row->slot->tts_values[i]));
 	state->bytes += row->bytes;
 	state->n++;
+	row->stage = 0;
 	ask_for_row(state, row);
 	return true;
 }
@@ -219,6 +230,58 @@ fill(BatchState *state)
 	state->ramp = Min(2 * state->ramp, state->window);
 }
 
+/*
+ * Asks the later stages of rows as far as what came before is answered.  A row
+ * with an error asks no more: it is raised when the row's turn comes.
+ */
+static void
+ask_on(BatchState *state)
+{
+	int64		requests = state->figures.requests;
+
+	for (int i = 0; i < state->n; i++)
+	{
+		BatchRow   *row = row_at(state, i);
+		MemoAnswer	answer = MEMO_ANSWERED;
+
+		while (row->stage < state->n_stages && answer == MEMO_ANSWERED)
+		{
+			for (int j = 0; j < row->asked.n_entries && answer == MEMO_ANSWERED; j++)
+				answer = memo_look(row->asked.entries[j]);
+			if (answer == MEMO_ANSWERED)
+				ask_for_row(state, row);
+			else if (answer == MEMO_FAILED)
+				row->stage = state->n_stages;
+		}
+	}
+	if (state->figures.requests > requests)
+		engine_send_requests();
+}
+
+/* Until all stages of the first row are asked. */
+static void
+finish_stages(BatchState *state)
+{
+	BatchRow   *row = row_at(state, 0);
+
+	if (state->n_stages <= 1)
+		return;
+	for (;;)
+	{
+		MemoEntry  *pending = NULL;
+
+		ask_on(state);
+		if (row->stage >= state->n_stages)
+			return;
+		for (int i = 0; i < row->asked.n_entries && pending == NULL; i++)
+			if (memo_look(row->asked.entries[i]) == MEMO_PENDING)
+				pending = row->asked.entries[i];
+		if (pending)
+			(void) memo_wait(pending);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 /* The next row, which stays where it is until the one after it is asked for. */
 static BatchRow *
 next_row(BatchState *state)
@@ -231,7 +294,10 @@ next_row(BatchState *state)
 	{
 		/* What was asked is forgotten; the rows' own calls will ask again. */
 		for (int i = 0; i < state->size; i++)
+		{
 			state->rows[i].asked.n_entries = 0;
+			state->rows[i].stage = state->n_stages;
+		}
 		state->generation = memo_generation();
 	}
 	if (state->holds)
@@ -244,6 +310,7 @@ next_row(BatchState *state)
 	fill(state);
 	if (state->n == 0)
 		return NULL;
+	finish_stages(state);
 	row = row_at(state, 0);
 	state->first = (state->first + 1) % state->size;
 	state->n--;
@@ -280,11 +347,13 @@ execute(CustomScanState *custom)
 	BatchRow   *row;
 	TupleTableSlot *result;
 
+	batch_explain_end(state);
 	while ((row = next_row(state)) != NULL)
 	{
 		batch_explain_begin(state);
 		result = evaluate(state, row);
-		batch_explain_end(state);
+		if (!state->looks_only)
+			batch_explain_end(state);
 		if (result)
 			return result;
 		CHECK_FOR_INTERRUPTS();
@@ -306,6 +375,8 @@ begin(CustomScanState *custom, EState *estate, int eflags)
 	state->ahead = CreateExprContext(estate);
 	state->generation = memo_generation();
 	state->n_calls = list_length(plan->custom_exprs) / 2;
+	state->looks_only = !batch_calls_any((Node *) plan->scan.plan.targetlist) &&
+		!batch_calls_any((Node *) plan->scan.plan.qual);
 	state->calls = palloc0(state->n_calls * sizeof(BatchCall));
 	for (int i = 0; i < state->n_calls; i++)
 		init_call(state, &state->calls[i], list_nth(plan->custom_exprs, 2 * i),

@@ -12,7 +12,8 @@
  *									  -> Seq Scan: a, b
  *										   Filter: c
  *
- * Each condition that asks has a node of its own, so that what comes after it
+ * Calls in RETURNING are evaluated above the node that changes rows, in the
+ * same way.  Each condition that asks has a node of its own, so that what comes after it
  * is asked for the rows it keeps only.  Calls in the arguments of aggregates
  * stay where they are, above a node that only looks ahead.  Expressions are
  * evaluated as ever, by the functions themselves; so the node changes nothing
@@ -79,6 +80,22 @@ gather_columns(Node *node, List **columns)
 		return false;
 	}
 	return expression_tree_walker(node, gather_columns, columns);
+}
+
+/* OLD and NEW in RETURNING know more than a column tells. */
+static bool
+contains_returning(Node *node, void *context)
+{
+#if PG_VERSION_NUM >= 180000
+	if (node == NULL)
+		return false;
+	if (IsA(node, ReturningExpr) ||
+		(IsA(node, Var) && ((Var *) node)->varreturningtype != VAR_RETURNING_DEFAULT))
+		return true;
+	return expression_tree_walker(node, contains_returning, context);
+#else
+	return false;
+#endif
 }
 
 /* As seen from a node whose input they are. */
@@ -269,6 +286,33 @@ lift(Rewriter *rewriter, Plan *plan)
 	return child;
 }
 
+/*
+ * RETURNING, where one table is changed: with several, as in partitions, each
+ * has columns of its own.  A foreign server may have computed it already.
+ */
+static Plan *
+lift_returning(Rewriter *rewriter, ModifyTable *modify)
+{
+	List	   *targets = modify->plan.targetlist;
+	List	   *columns = NIL;
+	List	   *prefetch;
+	CustomScan *top;
+
+	if (list_length(modify->returningLists) != 1 || !bms_is_empty(modify->fdwDirectModifyPlans) ||
+		contains_returning((Node *) targets, NULL) || batch_calls_collect((Node *) targets, NIL) == NIL)
+		return &modify->plan;
+	(void) gather_columns((Node *) targets, &columns);
+	modify->returningLists = list_make1(columns);
+	modify->plan.targetlist = copyObject(columns);
+	targets = (List *) refer_to_columns((Node *) targets, columns);
+	prefetch = batch_calls_collect((Node *) targets, NIL);
+	top = put_above(rewriter, &modify->plan, prefetch);
+	top->scan.plan.targetlist = targets;
+	top->scan.plan.initPlan = modify->plan.initPlan;
+	modify->plan.initPlan = NIL;
+	return &top->scan.plan;
+}
+
 /* ------------------------------------------------------------------
  *	Looking ahead only
  * ------------------------------------------------------------------
@@ -374,6 +418,8 @@ rewrite(Rewriter *rewriter, Plan *plan)
 		return rewriter->late ? batch_late(plan) : plan;
 	if (IsA(plan, Agg) || IsA(plan, WindowAgg) || IsA(plan, ProjectSet))
 		look_ahead_below(rewriter, plan);
+	if (IsA(plan, ModifyTable))
+		return lift_returning(rewriter, (ModifyTable *) plan);
 	return may_be_lifted(plan) ? lift(rewriter, plan) : plan;
 }
 

@@ -30,6 +30,7 @@ typedef struct BatchFigures
 
 typedef struct BatchCall
 {
+	int			stage;			/* 0: asked as the row comes in; else once what its arguments ask is answered */
 	ExprState  *guard;			/* NULL: always */
 	ExprState **args;
 	int			n_args;
@@ -41,6 +42,7 @@ typedef struct BatchRow
 {
 	TupleTableSlot *slot;
 	Size		bytes;
+	int			stage;			/* of the calls to be asked next */
 	Prefetch	asked;
 } BatchRow;
 
@@ -49,6 +51,8 @@ typedef struct BatchState
 	CustomScanState custom;		/* must be first */
 	BatchCall  *calls;
 	int			n_calls;
+	int			n_stages;
+	bool		looks_only;		/* who asked is evaluated above the node */
 	ExprContext *ahead;			/* for calls made ahead */
 	BatchRow   *rows;			/* the ring; NULL before the first row */
 	int			size;			/* of the ring: the window and the row that is out */

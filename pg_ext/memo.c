@@ -226,6 +226,18 @@ memo_ask(EngineRequest *request, Oid function, bool *found)
 	return entry;
 }
 
+MemoAnswer
+memo_look(const MemoEntry *entry)
+{
+	const EngineRequest *request = entry->request;
+
+	if (request == NULL || request->state == REQUEST_LOST)
+		return MEMO_FAILED;
+	if (request->state != REQUEST_ANSWERED)
+		return MEMO_PENDING;
+	return request->answer_type == WIRE_ERROR ? MEMO_FAILED : MEMO_ANSWERED;
+}
+
 const EngineRequest *
 memo_wait(MemoEntry *entry)
 {

@@ -44,6 +44,16 @@ extern EngineRequest *memo_request(void);
  */
 extern MemoEntry *memo_ask(EngineRequest *request, Oid function, bool *found);
 
+/* How things stand with an entry's answer, without waiting. */
+typedef enum MemoAnswer
+{
+	MEMO_PENDING,
+	MEMO_ANSWERED,
+	MEMO_FAILED					/* an error, or lost */
+} MemoAnswer;
+
+extern MemoAnswer memo_look(const MemoEntry *entry);
+
 /* Waits for the answer, which may be an error. */
 extern const EngineRequest *memo_wait(MemoEntry *entry);
 

@@ -59,6 +59,33 @@ ROLLBACK;
 BEGIN;
 SELECT regress_explain($$INSERT INTO regress_notes (id, label) SELECT id + 100, dsr1_classify(body, ARRAY['good', 'bad']) FROM regress_notes$$);
 ROLLBACK;
+-- calls in RETURNING are asked ahead of the rows that were changed
+BEGIN;
+SELECT regress_explain($$UPDATE regress_notes SET label = 'x' WHERE id <= 8 RETURNING id, dsr1_complete(body || label, 1)$$);
+SELECT regress_explain($$DELETE FROM regress_notes USING generate_series(1, 3) AS n WHERE id = n RETURNING n, upper(dsr1_complete(body, 1))$$);
+SELECT regress_explain($$INSERT INTO regress_notes (id, body) SELECT id + 200, body FROM regress_notes WHERE id > 36 RETURNING id, dsr1_complete(body, 1)$$);
+ROLLBACK;
+BEGIN;
+CREATE TABLE regress_returned AS SELECT id, dsr1_complete(body || id, 1) AS answer FROM regress_notes WHERE id <= 8;
+WITH changed AS (UPDATE regress_notes SET label = id WHERE id <= 8 RETURNING id, dsr1_complete(body || label, 1) AS answer)
+SELECT count(*), bool_and(c.answer IS NOT DISTINCT FROM r.answer) AS same FROM changed AS c JOIN regress_returned AS r USING (id);
+UPDATE regress_notes SET label = 'y' WHERE id = 1 RETURNING id, label, dsr1_complete(body, 1) IS NOT NULL AS answered, (SELECT max(n.id) FROM regress_notes AS n) AS highest;
+ROLLBACK;
+-- calls of calls are asked once those are answered: 8 and 8, and 8 more
+SELECT regress_explain($$SELECT id, dsr1_classify(dsr1_complete(body, 2) || id, ARRAY['good', 'bad']) FROM regress_notes WHERE grp < 2$$);
+SELECT regress_explain($$SELECT dsr1_complete(dsr1_complete(dsr1_complete(body, 1) || id, 2) || id, 3) FROM regress_notes WHERE grp < 2$$);
+SELECT regress_explain($$SELECT max(dsr1_filter_score(coalesce(dsr1_complete(body, 2) || id, body), 'praise')) FROM regress_notes WHERE grp < 2$$);
+-- an error of the sixth row's inner call comes with that row
+SELECT id, dsr1_complete(dsr1_complete(CASE id WHEN 6 THEN repeat('word ', 9000) ELSE body END, 1) || id, 2) IS NOT NULL AS answered
+  FROM regress_notes WHERE id <= 8 ORDER BY id LIMIT 5;
+\set VERBOSITY terse
+SELECT id, dsr1_complete(dsr1_complete(CASE id WHEN 6 THEN repeat('word ', 9000) ELSE body END, 1) || id, 2) IS NOT NULL AS answered
+  FROM regress_notes WHERE id <= 8 ORDER BY id;
+SET dsr1.on_error = 'null';
+SELECT id, dsr1_complete(dsr1_complete(CASE id WHEN 6 THEN repeat('word ', 9000) ELSE body END, 1) || id, 2) IS NOT NULL AS answered
+  FROM regress_notes WHERE id <= 8 ORDER BY id;
+RESET dsr1.on_error;
+\set VERBOSITY default
 CREATE VIEW regress_view AS SELECT id, dsr1_classify(body, ARRAY['good', 'bad']) AS label FROM regress_notes;
 SELECT regress_explain($$SELECT * FROM regress_view$$);
 -- an unused column of a view costs nothing
@@ -94,6 +121,9 @@ INSERT INTO regress_queries (query) VALUES
     ($$SELECT id, x.c FROM regress_notes n, LATERAL (SELECT dsr1_complete(n.body, 2) AS c FROM regress_notes m WHERE m.id = n.id + 1) x WHERE n.id < 10$$),
     ($$SELECT id, row_number() OVER (ORDER BY dsr1_filter_score(body, 'praise'), id) FROM regress_notes$$),
     ($$SELECT dsr1_classify(dsr1_summarize(body, 3), ARRAY['good', 'bad']) FROM regress_notes WHERE id < 8$$),
+    ($$SELECT id, dsr1_complete(dsr1_complete(dsr1_complete(body, 1) || id, 2) || dsr1_classify(body, ARRAY['good', 'bad']), 3) FROM regress_notes WHERE id < 12$$),
+    ($$SELECT count(dsr1_classify(dsr1_complete(body, 2), ARRAY['good', 'bad'])) FILTER (WHERE grp < 6) FROM regress_notes$$),
+    ($$SELECT id FROM regress_notes WHERE id < 12 AND dsr1_filter_score(dsr1_complete(body, 2), 'praise') > 0.3 AND dsr1_filter_score(body, 'blame') > 0.1$$),
     ($$SELECT unnest(ARRAY[id, 0]), dsr1_complete(body, 2) FROM regress_notes WHERE id < 8$$),
     ($$SELECT id FROM regress_notes WHERE (grp < 3 OR dsr1_filter_score(body, 'praise') > 0.4) AND dsr1_filter_score(body, 'blame') > 0.1$$),
     ($$SELECT id, dsr1_complete(NULLIF(body, 'Note 3 is bad.'), 2), dsr1_filter(NULL, body) FROM regress_notes WHERE id < 5$$),
