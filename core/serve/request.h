@@ -25,6 +25,7 @@ struct request {
     struct request *next;       /* in its lane, or in the list of those that are over */
     struct request *next_by_id;
     struct lane *lane;
+    int n_passed;               /* by others behind it in its lane */
     uint64_t turn;              /* order of first admission; 0: never admitted */
     enum request_state state;
 

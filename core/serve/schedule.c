@@ -7,8 +7,11 @@
 #include "base/error.h"
 #include "serve/engine.h"
 
-/* Positions that a new answer gets in front of itself, so that it does not ask for pages at once. */
-enum { HEADROOM = KV_PAGE };
+enum {
+    HEADROOM = KV_PAGE,     /* positions that a new answer gets in front of itself, so that it does not ask for pages at once */
+    LOOK = 64,              /* waiting requests of a client that are compared */
+    MOST_PASSED = 64        /* how often the first of them may be passed by */
+};
 
 /* ------------------------------------------------------------------ */
 /* Admission                                                           */
@@ -22,10 +25,15 @@ static int common_prefix(const struct request *a, const struct request *b)
     return i;
 }
 
-/* Is a running request computing a prefix right now that this one could share in a moment? */
-static bool prefix_on_its_way(const struct engine *e, const struct request *r)
+/* How much of a waiting request's prompt is in the cache. */
+static int known_prefix(const struct engine *e, const struct request *r)
 {
-    int known = prefix_tree_match(&e->tree, r->scope, r->tokens, request_cacheable(r));
+    return prefix_tree_match(&e->tree, r->scope, r->tokens, request_cacheable(r));
+}
+
+/* Is a running request computing a prefix right now that this one could share in a moment? */
+static bool prefix_on_its_way(const struct engine *e, const struct request *r, int known)
+{
     for (int i = 0; i < e->n_running; i++) {
         const struct request *q = e->running[i].request;
         if (q->scope == r->scope && !request_answering(q) && request_cacheable(r) > 0 &&
@@ -109,14 +117,16 @@ static void start(struct engine *e, struct request *r, int cached)
     insert_running(e, r);
 }
 
-/* Room for a waiting request of a higher priority than somebody who runs. */
-static bool make_place(struct engine *e, const struct request *r)
+static bool is_full(const struct engine *e)
+{
+    return e->n_running == e->options.max_batch;
+}
+
+/* Is there a place for one of this priority, or somebody who runs with a lower one? */
+static bool has_place(const struct engine *e, int priority)
 {
     int last = victim(e, -1);
-    if (last < 0 || e->running[last].request->priority >= r->priority)
-        return false;
-    preempt(e, last);
-    return true;
+    return !is_full(e) || (last >= 0 && e->running[last].request->priority < priority);
 }
 
 static int room_wanted(const struct request *r)
@@ -128,6 +138,32 @@ static int room_wanted(const struct request *r)
 }
 
 /*
+ * Who is next in a lane: the first, but for those whose prefix is just being computed; and while prompts with a common
+ * beginning come mixed with others, rather one that finds a page more of its beginning in the cache, for until its turn
+ * came that would have made way. One that made way itself goes first. NULL: none at present.
+ */
+static struct request *choose(const struct engine *e, const struct lane *lane)
+{
+    struct request *head = lane->first, *best = NULL;
+    int n = head->turn > 0 || head->n_passed >= MOST_PASSED ? 1 : LOOK, most = 0;
+    for (struct request *r = head; r && n > 0; r = r->next, n--) {
+        int known = known_prefix(e, r);
+        if ((best && known < most + KV_PAGE) || prefix_on_its_way(e, r, known))
+            continue;
+        best = r;
+        most = known;
+    }
+    return best;
+}
+
+static void take(struct lane *lane, struct request *r)
+{
+    if (r != lane->first)
+        lane->first->n_passed++;
+    lane_remove(lane, r);
+}
+
+/*
  * Lanes take turns; within the order so given a request that lacks room is
  * waited for, so that no stream of small ones starves a large one. One whose
  * prefix is just being computed lets others pass: it will need less.
@@ -136,16 +172,18 @@ void schedule_admit(struct engine *e)
 {
     struct lane *lane = NULL;
     while ((lane = lane_next(e->lanes, lane))) {
-        struct request *r = lane->first;
-        if (prefix_on_its_way(e, r))
-            continue;
-        if (e->n_running == e->options.max_batch && !make_place(e, r))
+        if (!has_place(e, lane->priority))
             return;
+        struct request *r = choose(e, lane);
+        if (!r)
+            continue;
+        if (is_full(e))
+            preempt(e, victim(e, -1));
         int cached = prefix_tree_attach(&e->tree, r->scope, r->tokens, request_cacheable(r), room_wanted(r), &r->seq,
                                         NULL);
         if (cached < 0)
             return;
-        lane_take(lane);
+        take(lane, r);
         e->n_queued--;
         start(e, r, cached);
         /* The order may have changed. */

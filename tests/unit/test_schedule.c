@@ -179,6 +179,68 @@ static void a_common_prefix_is_computed_once(void **state)
     dsr1_engine_close(engine);
 }
 
+/* Questions about several documents, mixed, where the cache has room for few: those about one follow each other. */
+static void mixed_beginnings_are_taken_in_turn(void **state)
+{
+    (void) state;
+    enum { DOCUMENTS = 5, EACH = 8, N = DOCUMENTS * EACH, BEGINNING = 96, OWN = 6 };
+    static int32_t prompts[N][BEGINNING + OWN];
+    static struct answer answers[N], alone;
+    dsr1_engine *engine = open_engine((dsr1_engine_options){.kv_cache_size = 1, .max_batch = 2});
+    for (int i = 0; i < N; i++) {
+        for (int j = 0; j < BEGINNING + OWN; j++)
+            prompts[i][j] = j < BEGINNING ? (j * 29 + i % DOCUMENTS * 41) % 256 : (i * 7 + j) % 256;
+        dsr1_request r = request(&answers[i], 1);
+        r.tokens = prompts[i];
+        r.n_tokens = BEGINNING + OWN;
+        submit(engine, &r);
+    }
+    pump(engine);
+    dsr1_engine_stats stats = stats_of(engine);
+    uint64_t computed = stats.prompt_tokens - stats.cached_tokens;
+    print_message("# %llu prompt tokens computed, %d differ\n", (unsigned long long) computed,
+                  DOCUMENTS * BEGINNING + N * OWN);
+    assert_true(computed <= DOCUMENTS * BEGINNING + N * OWN + N);
+    for (int i = 0; i < N; i += 7) {
+        dsr1_request r = request(&alone, 1);
+        r.tokens = prompts[i];
+        r.n_tokens = BEGINNING + OWN;
+        ask_alone(&r, (dsr1_engine_options){0});
+        expect_same(&alone, &answers[i]);
+    }
+    dsr1_engine_close(engine);
+}
+
+/* Who shares nothing is not passed by for ever. */
+static void a_stranger_among_many_of_a_kind_gets_its_turn(void **state)
+{
+    (void) state;
+    enum { N = 300, BEGINNING = 64 };
+    static int32_t prompts[N][BEGINNING + 2], strange[BEGINNING];
+    static struct answer answers[N], stranger;
+    dsr1_engine *engine = open_engine((dsr1_engine_options){.max_batch = 1, .max_queue = N + 1});
+    for (int i = 0; i < N; i++) {
+        for (int j = 0; j < BEGINNING; j++)
+            prompts[i][j] = strange[j] = (j * 5) % 256;
+        prompts[i][BEGINNING] = i % 256;
+        prompts[i][BEGINNING + 1] = i / 256;
+        strange[0] = 77;
+        dsr1_request r = request(&answers[i], 1);
+        r.tokens = prompts[i];
+        r.n_tokens = BEGINNING + 2;
+        submit(engine, &r);
+        if (i == 0) {
+            r = request(&stranger, 1);
+            r.tokens = strange;
+            r.n_tokens = BEGINNING;
+            submit(engine, &r);
+        }
+    }
+    pump(engine);
+    assert_in_range(stranger.order, 1, 70);
+    dsr1_engine_close(engine);
+}
+
 static void a_deadline_ends_a_request_wherever_it_is(void **state)
 {
     (void) state;
@@ -248,6 +310,8 @@ int main(void)
         cmocka_unit_test(a_long_prompt_does_not_hold_up_running_answers),
         cmocka_unit_test(a_short_prompt_overtakes_a_long_one_which_still_moves_on),
         cmocka_unit_test(a_common_prefix_is_computed_once),
+        cmocka_unit_test(mixed_beginnings_are_taken_in_turn),
+        cmocka_unit_test(a_stranger_among_many_of_a_kind_gets_its_turn),
         cmocka_unit_test(a_deadline_ends_a_request_wherever_it_is),
         cmocka_unit_test(answers_longer_than_the_cache_holds_at_once_all_end),
         cmocka_unit_test(the_most_likely_tokens_come_with_the_chosen_one),
