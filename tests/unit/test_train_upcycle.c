@@ -136,7 +136,7 @@ static void the_file_names_tokens_for_filling_in(void **state)
     must(tokenizer_open(file, &tokenizer, &err), &err);
     int32_t ids[3];
     for (int i = 0; i < 3; i++)
-        assert_int_equal(tokenizer_encode(tokenizer, "abc" + i, 1, 0, ids + i, 1), 1);
+        assert_int_equal(tokenizer_encode(tokenizer, &"abc"[i], 1, 0, ids + i, 1), 1);
     assert_int_equal(tokenizer_fim_prefix(tokenizer), ids[0]);
     assert_int_equal(tokenizer_fim_suffix(tokenizer), ids[1]);
     assert_int_equal(tokenizer_fim_middle(tokenizer), ids[2]);
