@@ -23,5 +23,6 @@ void dsr1_adapter_close(dsr1_adapter *adapter)
 void dsr1_adapter_get_info(const dsr1_adapter *adapter, dsr1_adapter_info *info)
 {
     const struct lora *lora = (const struct lora *) adapter;
-    *info = (dsr1_adapter_info){.rank = lora->max_rank, .n_matrices = lora->n_pairs, .size = lora->size};
+    *info = (dsr1_adapter_info){.rank = lora->max_rank, .n_matrices = lora->n_pairs, .size = lora->size,
+                                .alpha = lora->alpha};
 }

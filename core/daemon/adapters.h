@@ -14,7 +14,8 @@
 
 #include "dsr1.h"
 
-enum { ADAPTERS_MAX = 16, ADAPTERS_NAME = 64 };
+/* A name may be a digest: 64 digits. */
+enum { ADAPTERS_MAX = 16, ADAPTERS_NAME = 72 };
 
 struct adapters_entry {
     char name[ADAPTERS_NAME];   /* "": free */

@@ -110,6 +110,34 @@ void query_model(struct session *session, const struct wire_frame *frame)
     session_put(session, wire_put_model_result(&session->out, frame->request, &m));
 }
 
+/* Reading one may take a while: without the lock, as in work.c. */
+void query_adapter(struct session *session, const struct wire_frame *frame)
+{
+    struct pump *pump = &session->server->pump;
+    struct served *served = pump->served;
+    dsr1_adapter *adapter = NULL;
+    dsr1_adapter_info info = {0};
+    dsr1_error err = {0};
+    struct wire_text name;
+    if (wire_get_adapter(frame, &name) < 0 || name.size == 0) {
+        say_broken(session, frame);
+        return;
+    }
+    pump_unlock(pump);
+    dsr1_status status = adapters_get(&served->adapters, served->model, session->server->settings->adapters, name,
+                                      &adapter, &err);
+    if (status == DSR1_OK)
+        dsr1_adapter_get_info(adapter, &info);
+    pump_lock(pump);
+    if (status < 0) {
+        session_say_error(session, frame->request, status, err.message);
+        return;
+    }
+    struct wire_adapter m = {wire_text(served->info.architecture), info.rank, info.n_matrices, info.alpha,
+                             info.size / sizeof(float)};
+    session_put(session, wire_put_adapter_result(&session->out, frame->request, &m));
+}
+
 static uint64_t resident_bytes(void)
 {
     unsigned long size = 0, resident = 0;

@@ -12,6 +12,7 @@
 void query_tokens(struct session *session, const struct wire_frame *frame);
 void query_detokenize(struct session *session, const struct wire_frame *frame);
 void query_model(struct session *session, const struct wire_frame *frame);
+void query_adapter(struct session *session, const struct wire_frame *frame);
 void query_stats(struct session *session, const struct wire_frame *frame);
 
 /* Begins to load another model; query_reloaded() answers. */

@@ -116,6 +116,7 @@ static void take_frame(struct session *session, const struct wire_frame *frame)
     case WIRE_TOKENS: query_tokens(session, frame); break;
     case WIRE_DETOKENIZE: query_detokenize(session, frame); break;
     case WIRE_MODEL: query_model(session, frame); break;
+    case WIRE_ADAPTER: query_adapter(session, frame); break;
     case WIRE_RELOAD: query_reload(session, frame); break;
     case WIRE_CANCEL: work_cancel(session, frame->request); break;
     case WIRE_STATS: query_stats(session, frame); break;

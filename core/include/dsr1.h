@@ -185,6 +185,7 @@ typedef struct dsr1_adapter_info {
     int rank;                   /* the largest */
     int n_matrices;             /* how many of the model's matrices it changes */
     size_t size;                /* bytes of its numbers as floats */
+    float alpha;                /* each pair counts alpha / its rank; 0: once */
 } dsr1_adapter_info;
 
 /*

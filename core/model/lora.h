@@ -40,6 +40,7 @@ struct lora {
     struct lora_layer *layers;
     int n_layers, max_rank, n_pairs;
     size_t size;            /* bytes of all pairs as floats */
+    float alpha;            /* as its file has it */
     void *block;            /* their panels */
     size_t block_size;
     atomic_int refs;

@@ -118,6 +118,9 @@ dsr1_status lora_open_gguf(const struct model *model, struct gguf *file, struct 
         status = error_set(err, DSR1_ERR_FORMAT, "adapter %s has half a pair", source.name);
     if (status == DSR1_OK)
         status = lora_open(model, &source, lora, err);
+    /* A file without a single pair has not been asked for it. */
+    if (status == DSR1_OK && gguf_get_float(file, "adapter.lora.alpha", &(*lora)->alpha, NULL) != DSR1_OK)
+        (*lora)->alpha = 0;
     free(f.a);
     free(f.b);
     return status;

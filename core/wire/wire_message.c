@@ -105,6 +105,15 @@ static void terms_fields(struct wire_codec *c, struct wire_terms *terms)
     wire_codec_text(c, &terms->adapter);
 }
 
+dsr1_status wire_get_terms(const struct wire_frame *frame, struct wire_terms *terms)
+{
+    struct wire_codec c = reader(frame);
+    if (frame->type != WIRE_COMPLETE && frame->type != WIRE_SCORE && frame->type != WIRE_EMBED)
+        return DSR1_ERR_FORMAT;
+    terms_fields(&c, terms);
+    return c.in.failed ? DSR1_ERR_FORMAT : DSR1_OK;
+}
+
 static void prompt_fields(struct wire_codec *c, struct wire_prompt *prompt)
 {
     wire_codec_small(c, prompt->kind, WIRE_PROMPT_FIM);
@@ -230,6 +239,16 @@ bool wire_put_reload(struct buffer *out, uint64_t request, struct wire_text mode
 dsr1_status wire_get_reload(const struct wire_frame *frame, struct wire_text *model)
 {
     return get_text(frame, model);
+}
+
+bool wire_put_adapter(struct buffer *out, uint64_t request, struct wire_text name)
+{
+    return put_text(out, WIRE_ADAPTER, request, name);
+}
+
+dsr1_status wire_get_adapter(const struct wire_frame *frame, struct wire_text *name)
+{
+    return get_text(frame, name);
 }
 
 /* ---- What an answer grows by ---- */
@@ -383,6 +402,15 @@ static void model_result_fields(struct wire_codec *c, struct wire_model *m)
     wire_codec_small(c, m->opens_reasoning, true);
 }
 
+static void adapter_result_fields(struct wire_codec *c, struct wire_adapter *m)
+{
+    wire_codec_text(c, &m->architecture);
+    wire_codec_i32(c, &m->rank);
+    wire_codec_i32(c, &m->n_matrices);
+    wire_codec_f32(c, &m->alpha);
+    wire_codec_u64(c, &m->n_parameters);
+}
+
 static void size_field(struct wire_codec *c, size_t *size)
 {
     if (c->out)
@@ -415,3 +443,4 @@ MESSAGE(score_result, WIRE_SCORE_RESULT, wire_score_result)
 MESSAGE(embed_result, WIRE_EMBED_RESULT, wire_embed_result)
 MESSAGE(model_result, WIRE_MODEL_RESULT, wire_model)
 MESSAGE(stats_result, WIRE_STATS_RESULT, wire_stats)
+MESSAGE(adapter_result, WIRE_ADAPTER_RESULT, wire_adapter)

@@ -15,6 +15,7 @@
  *     TOKENS                TOKENS_RESULT or ERROR
  *     DETOKENIZE            TEXT_RESULT or ERROR
  *     MODEL                 MODEL_RESULT
+ *     ADAPTER               ADAPTER_RESULT or ERROR
  *     RELOAD                RELOAD_RESULT or ERROR
  *     STATS                 STATS_RESULT
  *     PING                  PONG
@@ -35,7 +36,7 @@
 
 enum {
     WIRE_MAGIC = 0x31527364,    /* "dsR1" */
-    WIRE_PROTOCOL = 3
+    WIRE_PROTOCOL = 4
 };
 
 enum wire_type {
@@ -51,6 +52,7 @@ enum wire_type {
     WIRE_DETOKENIZE = 9,
     WIRE_MODEL = 10,
     WIRE_RELOAD = 11,
+    WIRE_ADAPTER = 12,
     /* events */
     WIRE_TEXT = 101,
     WIRE_DONE = 102,
@@ -63,7 +65,8 @@ enum wire_type {
     WIRE_EMBED_RESULT = 109,
     WIRE_TEXT_RESULT = 110,
     WIRE_MODEL_RESULT = 111,
-    WIRE_RELOAD_RESULT = 112
+    WIRE_RELOAD_RESULT = 112,
+    WIRE_ADAPTER_RESULT = 113
 };
 
 enum wire_peer { WIRE_PEER_ENGINE = 0, WIRE_PEER_BACKEND = 1, WIRE_PEER_OTHER = 2 };
@@ -199,6 +202,14 @@ struct wire_model {
     bool has_fim, opens_reasoning;
 };
 
+/* An adapter that the served model can use: dsr1_adapter_info, and what the model is. */
+struct wire_adapter {
+    struct wire_text architecture;
+    int32_t rank, n_matrices;
+    float alpha;
+    uint64_t n_parameters;
+};
+
 struct wire_error {
     dsr1_status status;
     struct wire_text message;
@@ -218,6 +229,7 @@ bool wire_put_embed(struct buffer *out, uint64_t request, const struct wire_embe
 bool wire_put_tokens(struct buffer *out, uint64_t request, const struct wire_tokens *tokens);
 bool wire_put_detokenize(struct buffer *out, uint64_t request, const int32_t *ids, uint32_t n);
 bool wire_put_reload(struct buffer *out, uint64_t request, struct wire_text model);
+bool wire_put_adapter(struct buffer *out, uint64_t request, struct wire_text name);
 bool wire_put_done(struct buffer *out, uint64_t request, const struct wire_done *done);
 bool wire_put_error(struct buffer *out, uint64_t request, const struct wire_error *error);
 bool wire_put_text_event(struct buffer *out, uint64_t request, const struct wire_piece *piece);
@@ -227,6 +239,7 @@ bool wire_put_score_result(struct buffer *out, uint64_t request, const struct wi
 bool wire_put_embed_result(struct buffer *out, uint64_t request, const struct wire_embed_result *result);
 bool wire_put_model_result(struct buffer *out, uint64_t request, const struct wire_model *model);
 bool wire_put_stats_result(struct buffer *out, uint64_t request, const struct wire_stats *stats);
+bool wire_put_adapter_result(struct buffer *out, uint64_t request, const struct wire_adapter *adapter);
 
 /* CANCEL, STATS, PING, PONG, MODEL, RELOAD_RESULT, GOODBYE: nothing but their header. */
 bool wire_put_bare(struct buffer *out, enum wire_type type, uint64_t request);
@@ -239,6 +252,10 @@ dsr1_status wire_get_embed(const struct wire_frame *frame, struct wire_embed *em
 dsr1_status wire_get_tokens(const struct wire_frame *frame, struct wire_tokens *tokens);
 dsr1_status wire_get_detokenize(const struct wire_frame *frame, struct wire_ids *ids);
 dsr1_status wire_get_reload(const struct wire_frame *frame, struct wire_text *model);
+dsr1_status wire_get_adapter(const struct wire_frame *frame, struct wire_text *name);
+
+/* What COMPLETE, SCORE and EMBED begin with; the rest of the message is not looked at. */
+dsr1_status wire_get_terms(const struct wire_frame *frame, struct wire_terms *terms);
 dsr1_status wire_get_done(const struct wire_frame *frame, struct wire_done *done);
 dsr1_status wire_get_error(const struct wire_frame *frame, struct wire_error *error);
 dsr1_status wire_get_text_event(const struct wire_frame *frame, struct wire_piece *piece);
@@ -248,6 +265,7 @@ dsr1_status wire_get_score_result(const struct wire_frame *frame, struct wire_sc
 dsr1_status wire_get_embed_result(const struct wire_frame *frame, struct wire_embed_result *result);
 dsr1_status wire_get_model_result(const struct wire_frame *frame, struct wire_model *model);
 dsr1_status wire_get_stats_result(const struct wire_frame *frame, struct wire_stats *stats);
+dsr1_status wire_get_adapter_result(const struct wire_frame *frame, struct wire_adapter *adapter);
 
 /* Appends a token to what wire_piece.tokens holds. */
 void wire_put_token(struct buffer *tokens, const struct wire_token *token);

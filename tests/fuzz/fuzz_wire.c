@@ -37,6 +37,7 @@ static void read_requests(const struct wire_frame *frame)
     struct wire_hello hello;
     struct wire_tokens tokens;
     struct wire_text text;
+    struct wire_terms terms;
     struct wire_ids ids;
     struct buffer again = {0};
     if (wire_get_hello(frame, &hello) == DSR1_OK)
@@ -51,6 +52,10 @@ static void read_requests(const struct wire_frame *frame)
         same(frame, &again, wire_put_tokens(&again, frame->request, &tokens));
     if (wire_get_reload(frame, &text) == DSR1_OK)
         same(frame, &again, wire_put_reload(&again, frame->request, text));
+    if (wire_get_adapter(frame, &text) == DSR1_OK)
+        same(frame, &again, wire_put_adapter(&again, frame->request, text));
+    if (wire_get_terms(frame, &terms) == DSR1_OK && terms.adapter.size > frame->size)
+        abort();
     if (wire_get_detokenize(frame, &ids) == DSR1_OK)
         for (uint32_t i = 0; i < ids.n; i++)
             if (wire_id(&ids, i) == INT32_MIN && i == UINT32_MAX)
@@ -78,6 +83,7 @@ static void read_events(const struct wire_frame *frame)
     struct wire_text text;
     struct wire_model model;
     struct wire_stats stats;
+    struct wire_adapter adapter;
     struct wire_ids ids;
     struct buffer again = {0};
     uint64_t n;
@@ -103,6 +109,8 @@ static void read_events(const struct wire_frame *frame)
         same(frame, &again, wire_put_model_result(&again, frame->request, &model));
     if (wire_get_stats_result(frame, &stats) == DSR1_OK)
         nearly_same(frame, &again, wire_put_stats_result(&again, frame->request, &stats));
+    if (wire_get_adapter_result(frame, &adapter) == DSR1_OK)
+        nearly_same(frame, &again, wire_put_adapter_result(&again, frame->request, &adapter));
 }
 
 /* In memory of its own size, so that a read behind its end is seen. */

@@ -450,6 +450,48 @@ static void copy_adapter(const char *folder, const char *from)
     assert_int_equal(system(command), 0);
 }
 
+/* Is that adapter one for the model? If so, *info is what the engine says of it. */
+static dsr1_status ask_adapter(struct client *client, const char *name, struct wire_adapter *info)
+{
+    static uint64_t request = 1000;
+    struct wire_error error;
+    assert_true(wire_put_adapter(&client->out, ++request, wire_text(name)));
+    client_send(client);
+    const struct wire_frame *frame = client_next(client);
+    assert_non_null(frame);
+    assert_int_equal(frame->request, request);
+    if (frame->type == WIRE_ERROR) {
+        assert_int_equal(wire_get_error(frame, &error), DSR1_OK);
+        return error.status;
+    }
+    assert_int_equal(wire_get_adapter_result(frame, info), DSR1_OK);
+    return DSR1_OK;
+}
+
+static void an_adapter_is_judged_before_it_is_used(void **state)
+{
+    (void) state;
+    struct engine_process engine;
+    struct wire_adapter info;
+    char folder[] = "/tmp/dsr1-adapters-XXXXXX", command[100];
+    assert_non_null(mkdtemp(folder));
+    copy_adapter(folder, "deepseek-f32");
+    engine_start(&engine, (const char *const[]){"--adapters", folder, NULL});
+    struct client client = client_open(&engine);
+    assert_int_equal(ask_adapter(&client, "mine", &info), DSR1_OK);
+    assert_int_equal(info.architecture.size, strlen("deepseek"));
+    assert_memory_equal(info.architecture.data, "deepseek", info.architecture.size);
+    assert_true(info.rank > 0 && info.n_matrices > 0 && info.n_parameters > 0 && info.alpha > 0);
+    assert_int_equal(ask_adapter(&client, "nobody", &info), DSR1_ERR_ARGUMENT);
+    assert_int_equal(ask_adapter(&client, "", &info), DSR1_ERR_FORMAT);
+    copy_adapter(folder, "llama3-f32");
+    assert_int_equal(ask_adapter(&client, "mine", &info), DSR1_ERR_FORMAT);
+    client_close(&client);
+    engine_end(&engine);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 static void adapters_are_found_by_name_and_read_again_when_they_change(void **state)
 {
     (void) state;
@@ -894,6 +936,7 @@ int main(void)
         cmocka_unit_test(who_leaves_takes_nothing_from_those_who_asked_the_same),
         cmocka_unit_test(a_request_that_cannot_run_gets_its_own_error),
         cmocka_unit_test(adapters_are_found_by_name_and_read_again_when_they_change),
+        cmocka_unit_test(an_adapter_is_judged_before_it_is_used),
         cmocka_unit_test(a_full_queue_is_busy),
         cmocka_unit_test(tokens_are_counted_as_the_model_cuts_them),
         cmocka_unit_test(garbage_closes_its_connection_and_no_other),

@@ -75,6 +75,7 @@ static const struct wire_model model = {.path = {"m.gguf", 6}, .name = {"M", 1},
                                         .n_parameters = 7, .size = 8, .n_layers = 9, .n_embd = 10, .n_vocab = 11,
                                         .n_experts = 12, .n_experts_used = 13, .n_context_train = 14,
                                         .context_size = 15, .has_fim = true, .opens_reasoning = true};
+static const struct wire_adapter adapter = {{"llama", 5}, 16, 210, 32.5f, (uint64_t) 9 << 33};
 static const struct wire_error error = {DSR1_ERR_BUSY, {"full", 4}};
 static const struct wire_text text = {"some text", 9};
 static const struct wire_stats stats = {
@@ -124,6 +125,7 @@ MESSAGE(score_result, wire_score_result, scores)
 MESSAGE(embed_result, wire_embed_result, embedding)
 MESSAGE(model_result, wire_model, model)
 MESSAGE(stats_result, wire_stats, stats)
+MESSAGE(adapter_result, wire_adapter, adapter)
 
 static bool put_hello(struct buffer *out)
 {
@@ -140,6 +142,20 @@ static dsr1_status get_hello(const struct wire_frame *frame)
         assert_same(frame, &again);
     }
     buffer_free(&again);
+    return status;
+}
+
+static bool put_adapter(struct buffer *out)
+{
+    return wire_put_adapter(out, 5, text);
+}
+
+static dsr1_status get_adapter(const struct wire_frame *frame)
+{
+    struct wire_text got;
+    dsr1_status status = wire_get_adapter(frame, &got);
+    if (status == DSR1_OK)
+        assert_memory_equal(got.data, text.data, text.size);
     return status;
 }
 
@@ -222,6 +238,7 @@ static const struct message {
     {WIRE_TOKENS, 5, put_tokens, get_tokens},
     {WIRE_DETOKENIZE, 5, put_detokenize, get_detokenize},
     {WIRE_RELOAD, 5, put_reload, get_reload},
+    {WIRE_ADAPTER, 5, put_adapter, get_adapter},
     {WIRE_DONE, 5, put_done, get_done},
     {WIRE_ERROR, 5, put_error, get_error},
     {WIRE_TEXT, 5, put_text_event, get_text_event},
@@ -231,9 +248,38 @@ static const struct message {
     {WIRE_EMBED_RESULT, 5, put_embed_result, get_embed_result},
     {WIRE_MODEL_RESULT, 5, put_model_result, get_model_result},
     {WIRE_STATS_RESULT, 5, put_stats_result, get_stats_result},
+    {WIRE_ADAPTER_RESULT, 5, put_adapter_result, get_adapter_result},
 };
 
 enum { N_MESSAGES = sizeof messages / sizeof *messages };
+
+static void the_terms_of_a_request_can_be_read_alone(void **state)
+{
+    (void) state;
+    struct wire_terms terms;
+    for (size_t i = 0; i < N_MESSAGES; i++) {
+        struct buffer out = {0};
+        struct wire_reader reader = {0};
+        struct wire_frame frame;
+        const struct wire_terms *want = messages[i].type == WIRE_COMPLETE ? &complete.terms
+                                        : messages[i].type == WIRE_SCORE  ? &score.terms
+                                        : messages[i].type == WIRE_EMBED  ? &embed.terms : NULL;
+        assert_true(messages[i].put(&out));
+        memcpy(wire_reader_room(&reader, out.size), out.data, out.size);
+        wire_reader_received(&reader, out.size);
+        assert_int_equal(wire_reader_next(&reader, &frame), 1);
+        assert_int_equal(wire_get_terms(&frame, &terms), want ? DSR1_OK : DSR1_ERR_FORMAT);
+        if (want) {
+            assert_int_equal(terms.priority, want->priority);
+            assert_int_equal(terms.adapter.size, want->adapter.size);
+            assert_memory_equal(terms.adapter.data, want->adapter.data, want->adapter.size);
+            frame.size = 15;
+            assert_int_equal(wire_get_terms(&frame, &terms), DSR1_ERR_FORMAT);
+        }
+        wire_reader_free(&reader);
+        buffer_free(&out);
+    }
+}
 
 static void every_message_comes_back_as_it_was_sent(void **state)
 {
@@ -499,6 +545,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_message_comes_back_as_it_was_sent),
+        cmocka_unit_test(the_terms_of_a_request_can_be_read_alone),
         cmocka_unit_test(every_truncation_of_every_message_is_refused),
         cmocka_unit_test(a_byte_too_many_is_refused),
         cmocka_unit_test(a_text_longer_than_its_frame_is_refused),
