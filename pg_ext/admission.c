@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "adapter.h"
 #include "compat.h"
 #include "admission.h"
 #include "engine_error.h"
@@ -127,7 +128,7 @@ leave_all(int code, Datum arg)
 }
 
 static void
-list(Shared *block, EngineRequest *request, int kind)
+list(Shared *block, EngineRequest *request, int kind, const char *adapter)
 {
 	request->number = ++block->last_request;
 	for (int i = 0; i < block->n_requests; i++)
@@ -147,6 +148,7 @@ list(Shared *block, EngineRequest *request, int kind)
 			.bytes = (int64) request->frame.size,
 			.began = GetCurrentTimestamp()
 		};
+		strlcpy(block->requests[i].adapter, adapter, sizeof(block->requests[i].adapter));
 		request->place = i;
 		return;
 	}
@@ -160,6 +162,7 @@ admission_enter(EngineRequest *request, bool others_on_their_way)
 	int			kind = kind_of(request);
 	Oid			login = GetSessionUserId();
 	Shared	   *block = shared();
+	char		adapter[ADAPTER_DIGEST + 1];
 	bool		over_tokens;
 	bool		over_requests;
 
@@ -168,11 +171,12 @@ admission_enter(EngineRequest *request, bool others_on_their_way)
 	if (!registered)
 		before_shmem_exit(leave_all, (Datum) 0);
 	registered = true;
+	adapter_of_request(request, adapter);
 	LWLockAcquire(&block->lock, LW_EXCLUSIVE);
 	over_tokens = setting_max_tokens_per_day >= 0 && tokens_of_today(block, login) >= setting_max_tokens_per_day;
 	over_requests = setting_max_concurrent >= 0 && requests_of(block, login) >= setting_max_concurrent;
 	if (!over_tokens && !over_requests)
-		list(block, request, kind);
+		list(block, request, kind, adapter);
 	LWLockRelease(&block->lock);
 	if ((over_tokens || over_requests) && others_on_their_way)
 		return false;

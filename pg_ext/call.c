@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "adapter.h"
 #include "call.h"
 #include "catalog/pg_proc.h"
 #include "engine_error.h"
@@ -131,7 +132,10 @@ is_forgiven(const EngineRequest *request)
 	return true;
 }
 
-/* Asked ahead, it found the queue full: ask once more, for now it is wanted. */
+/*
+ * Asked ahead, it found the queue full, or its adapter had gone meanwhile: ask
+ * once more, for now it is wanted.
+ */
 static MemoEntry *
 ask_again(Call *call, MemoEntry *entry)
 {
@@ -163,7 +167,7 @@ wait_for(Call *call, int i)
 	const EngineRequest *request;
 
 	request = memo_wait(call->entries[i]);
-	if (is_busy(request))
+	if (is_busy(request) || adapter_came_back(request))
 	{
 		call->entries[i] = ask_again(call, call->entries[i]);
 		request = memo_wait(call->entries[i]);

@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "adapter.h"
 #include "access/htup_details.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
@@ -159,7 +160,7 @@ static void
 ask_each(const Labels *labels, Call *call, struct wire_text input, text *instruction)
 {
 	struct wire_score *score = palloc0(sizeof(*score));
-	EngineRequest *request = call_request(call);
+	EngineRequest *request;
 	StringInfoData task;
 
 	initStringInfo(&task);
@@ -168,6 +169,7 @@ ask_each(const Labels *labels, Call *call, struct wire_text input, text *instruc
 	appendStringInfoString(&task, ". Answer with a JSON object that gives true or false for each.");
 	prompt_append_more(&task, instruction);
 	score->terms.priority = setting_priority;
+	adapter_resolve(&score->terms);
 	prompt_about(&score->prompt, &task, input);
 	score->prompt.opening = wire_text("{");
 	for (int i = 0; i < labels->n_places; i++)
@@ -182,6 +184,7 @@ ask_each(const Labels *labels, Call *call, struct wire_text input, text *instruc
 			score->continuations[score->n_continuations++] = prompt_text(&item);
 		}
 	}
+	request = call_request(call);
 	call_ask(call, wire_put_score(&request->frame, request->id, score));
 	pfree(score);
 }

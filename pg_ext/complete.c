@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "adapter.h"
 #include "call.h"
 #include "complete.h"
 #include "engine_text.h"
@@ -46,15 +47,17 @@ complete_read_arguments(FunctionCallInfo fcinfo)
 		options_read_stop(complete, PG_GETARG_ARRAYTYPE_P(4));
 	read_prompt(fcinfo, &complete->prompt);
 	if (!PG_ARGISNULL(8))
-		options_refuse_adapter(NameStr(*PG_GETARG_NAME(8)));
+		options_set_adapter(complete, NameStr(*PG_GETARG_NAME(8)));
 	return complete;
 }
 
 void
 complete_ask(Call *call, struct wire_complete *complete)
 {
-	EngineRequest *request = call_request(call);
+	EngineRequest *request;
 
+	adapter_resolve(&complete->terms);
+	request = call_request(call);
 	call_ask(call, wire_put_complete(&request->frame, request->id, complete));
 	pfree(complete);
 }

@@ -310,8 +310,18 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100000
 SUPPORT @extschema@.dsr1_support;
 
 COMMENT ON FUNCTION dsr1_embed(text, dsr1_digest) IS
-'the same by the model of this digest only, hence IMMUTABLE: for indexes and generated columns';
+'the same by the model of this digest only and without adapter, hence IMMUTABLE: for indexes and generated columns';
 REVOKE EXECUTE ON FUNCTION dsr1_embed(text, dsr1_digest) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_embed(input text, model dsr1_digest, adapter dsr1_digest)
+RETURNS real[]
+AS 'MODULE_PATHNAME', 'sql_embed_by_adapter'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100000
+SUPPORT @extschema@.dsr1_support;
+
+COMMENT ON FUNCTION dsr1_embed(text, dsr1_digest, dsr1_digest) IS
+'the same with the adapter of that digest, which must be in this database';
+REVOKE EXECUTE ON FUNCTION dsr1_embed(text, dsr1_digest, dsr1_digest) FROM PUBLIC;
 
 CREATE FUNCTION dsr1_similarity(a text, b text)
 RETURNS float8
@@ -460,6 +470,85 @@ COMMENT ON COLUMN dsr1_stat_engine.last_error IS 'why the engine died or did not
 GRANT SELECT ON dsr1_stat_engine TO PUBLIC;
 
 -- ---------------------------------------------------------------------
+-- Adapters
+--
+-- Their bytes are rows, so that dumps, backups and standbys have them.  The
+-- table belongs to the owner of the extension; whoever may run a function may
+-- run it with an adapter of this database, which the library reads itself.
+-- ---------------------------------------------------------------------
+
+CREATE TABLE dsr1_adapter (
+    name name PRIMARY KEY CHECK (name <> ''),
+    digest dsr1_digest NOT NULL,
+    owner regrole NOT NULL,
+    data bytea NOT NULL,
+    architecture text NOT NULL,
+    parameters bigint NOT NULL,
+    rank int NOT NULL,
+    alpha float8 NOT NULL,
+    model_digest dsr1_digest NOT NULL,
+    created timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    comment text
+);
+
+-- Not compressed, which floats hardly are, so that pieces can be read.
+ALTER TABLE dsr1_adapter ALTER COLUMN data SET STORAGE EXTERNAL;
+
+COMMENT ON TABLE dsr1_adapter IS 'adapters with their bytes; look at dsr1_adapters instead';
+
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.dsr1_adapter', '');
+
+CREATE FUNCTION dsr1_adapter_put(adapter name, data bytea, comment text DEFAULT NULL)
+RETURNS dsr1_digest
+AS 'MODULE_PATHNAME', 'sql_adapter_put'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 100000;
+
+COMMENT ON FUNCTION dsr1_adapter_put(name, bytea, text) IS
+'stores an adapter, a GGUF file with a LoRA for the model that is served, or replaces the one of that name; returns its SHA-256';
+REVOKE EXECUTE ON FUNCTION dsr1_adapter_put(name, bytea, text) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_adapter_drop(adapter name)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sql_adapter_drop'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION dsr1_adapter_drop(name) IS 'forgets an adapter';
+REVOKE EXECUTE ON FUNCTION dsr1_adapter_drop(name) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_adapter_export(adapter name)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'sql_adapter_export'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+
+COMMENT ON FUNCTION dsr1_adapter_export(name) IS 'the bytes of an adapter''s GGUF file';
+REVOKE EXECUTE ON FUNCTION dsr1_adapter_export(name) FROM PUBLIC;
+
+CREATE FUNCTION dsr1_adapter_loaded(digest text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'sql_adapter_loaded'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE COST 100;
+
+COMMENT ON FUNCTION dsr1_adapter_loaded(text) IS 'whether an adapter lies ready for the engine of this server';
+
+CREATE VIEW dsr1_adapters AS
+    SELECT a.name, a.digest, a.architecture, a.parameters, a.rank, a.alpha, a.model_digest,
+           @extschema@.dsr1_adapter_loaded(a.digest) AS loaded, pg_catalog.octet_length(a.data)::bigint AS bytes,
+           a.owner, a.created, a.comment
+      FROM @extschema@.dsr1_adapter a;
+
+COMMENT ON VIEW dsr1_adapters IS 'the adapters of this database, which dsr1.adapter and the option "adapter" may name';
+COMMENT ON COLUMN dsr1_adapters.digest IS 'SHA-256 of its file';
+COMMENT ON COLUMN dsr1_adapters.parameters IS 'how many numbers it has';
+COMMENT ON COLUMN dsr1_adapters.rank IS 'the largest of its pairs of matrices';
+COMMENT ON COLUMN dsr1_adapters.alpha IS 'each pair counts alpha / its rank; 0: once';
+COMMENT ON COLUMN dsr1_adapters.model_digest IS 'SHA-256 of the model that was served when it was put';
+COMMENT ON COLUMN dsr1_adapters.loaded IS 'whether its file lies ready for the engine of this server; it is made when it is wanted';
+COMMENT ON COLUMN dsr1_adapters.bytes IS 'of its file';
+COMMENT ON COLUMN dsr1_adapters.owner IS 'who put it, and whose members may replace, drop and export it';
+
+GRANT SELECT ON dsr1_adapters TO PUBLIC;
+
+-- ---------------------------------------------------------------------
 -- Jobs
 --
 -- The tables belong to the owner of the extension; the functions below, and
@@ -498,6 +587,7 @@ CREATE TABLE dsr1_job (
     version text NOT NULL,
     prompt_digest text NOT NULL,
     model_digest text,
+    adapter_digest text,
     CHECK (kind <> 'annotate' OR relation IS NOT NULL)
 ) WITH (fillfactor = 50);
 
@@ -627,7 +717,7 @@ CREATE VIEW dsr1_jobs AS
            j.category, j.sqlstate, j.last_error, j.next_attempt, j.created, j.started, j.finished,
            j.prompt, j.options, j.into_table, j.watch,
            j.prompt_tokens, j.cached_tokens, j.generated_tokens, j.engine_ms,
-           j.model_digest, j.prompt_digest, j.seed, j.version
+           j.model_digest, j.prompt_digest, j.seed, j.version, j.adapter_digest
       FROM @extschema@.dsr1_job j,
            LATERAL (SELECT pg_catalog.count(*) + COALESCE((SELECT g.steps - j.done FROM @extschema@.dsr1_grpo_run g
                                                             WHERE g.job = j.id), 0) AS pending
@@ -645,6 +735,7 @@ COMMENT ON COLUMN dsr1_jobs.done IS 'answers written so far';
 COMMENT ON COLUMN dsr1_jobs.failed IS 'rows in dsr1_job_errors that are not tried again by themselves';
 COMMENT ON COLUMN dsr1_jobs.eta IS 'time left, at the speed of late';
 COMMENT ON COLUMN dsr1_jobs.model_digest IS 'SHA-256 of the model file that gave the answers';
+COMMENT ON COLUMN dsr1_jobs.adapter_digest IS 'SHA-256 of the adapter that the job asks with, NULL for none';
 COMMENT ON COLUMN dsr1_jobs.prompt_digest IS 'SHA-256 of the prompt, as the column holds it';
 
 CREATE VIEW dsr1_job_errors AS
@@ -823,7 +914,8 @@ GRANT SELECT ON dsr1_jobs, dsr1_job_errors, dsr1_stat_progress_job TO PUBLIC;
 --
 
 CREATE FUNCTION dsr1_stat_requests(OUT id bigint, OUT pid int, OUT datid oid, OUT login oid, OUT role oid,
-                                   OUT kind text, OUT state text, OUT job bigint, OUT began timestamptz)
+                                   OUT kind text, OUT state text, OUT job bigint, OUT began timestamptz,
+                                   OUT adapter text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'sql_stat_requests'
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
@@ -854,13 +946,16 @@ REVOKE EXECUTE ON FUNCTION dsr1_stat_reset(oid) FROM PUBLIC;
 
 CREATE VIEW dsr1_stat_requests AS
     SELECT r.id, r.pid, d.datname, pg_catalog.pg_get_userbyid(r.role) AS role, r.kind, r.state,
-           pg_catalog.clock_timestamp() - r.began AS wait, r.job, a.query_id, a.query
+           pg_catalog.clock_timestamp() - r.began AS wait, r.job, a.query_id, a.query,
+           COALESCE((SELECT pg_catalog.min(d.name::pg_catalog.text) FROM @extschema@.dsr1_adapter d
+                      WHERE d.digest = r.adapter), r.adapter) AS adapter
       FROM @extschema@.dsr1_stat_requests() r
            LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = r.pid
            LEFT JOIN pg_catalog.pg_database d ON d.oid = r.datid;
 
 COMMENT ON VIEW dsr1_stat_requests IS 'requests to the inference engine that are on their way';
 COMMENT ON COLUMN dsr1_stat_requests.state IS 'waiting (for the engine to come, or for the role''s other requests), running or cancelled';
+COMMENT ON COLUMN dsr1_stat_requests.adapter IS 'its name in this database, else its digest; NULL for none';
 COMMENT ON COLUMN dsr1_stat_requests.query IS 'the statement; of other roles for members of pg_read_all_stats only';
 
 CREATE VIEW dsr1_stat_usage AS

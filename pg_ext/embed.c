@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "adapter.h"
 #include "call.h"
 #include "catalog/pg_type.h"
 #include "engine_text.h"
@@ -17,11 +18,21 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+/* The session's adapter. */
+static struct wire_text
+current_adapter(void)
+{
+	struct wire_terms terms = {0};
+
+	adapter_resolve(&terms);
+	return terms.adapter;
+}
+
 static void
-ask_embedding(Call *call, text *input)
+ask_embedding(Call *call, text *input, struct wire_text adapter)
 {
 	struct wire_embed embed = {
-		.terms.priority = setting_priority,
+		.terms = {.priority = setting_priority, .adapter = adapter},
 		.pooling = DSR1_POOLING_MEAN,
 		.text = engine_text(input)
 	};
@@ -44,13 +55,13 @@ read_embedding(Call *call, int i, struct wire_embed_result *result)
 }
 
 static Datum
-embed(FunctionCallInfo fcinfo, Call *call)
+embed(FunctionCallInfo fcinfo, Call *call, struct wire_text adapter)
 {
 	struct wire_embed_result *result;
 	Datum	   *elements;
 	ArrayType  *array;
 
-	ask_embedding(call, PG_GETARG_TEXT_PP(0));
+	ask_embedding(call, PG_GETARG_TEXT_PP(0), adapter);
 	if (!call_send(call))
 		PG_RETURN_NULL();
 	result = palloc(sizeof(*result));
@@ -75,30 +86,51 @@ sql_embed(PG_FUNCTION_ARGS)
 
 	if (!call_open(&call, fcinfo))
 		PG_RETURN_NULL();
-	return embed(fcinfo, &call);
+	return embed(fcinfo, &call, current_adapter());
 }
 
-PG_FUNCTION_INFO_V1(sql_embed_by);
-
-/* IMMUTABLE, for it depends on nothing but its arguments: another model is an error. */
-Datum
-sql_embed_by(PG_FUNCTION_ARGS)
+static void
+check_model(const char *wanted)
 {
-	Call		call;
-	char	   *wanted;
-	char	   *served;
+	char	   *served = model_digest();
 
-	if (!call_open(&call, fcinfo))
-		PG_RETURN_NULL();
-	wanted = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	served = model_digest();
 	if (strcmp(wanted, served) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the engine serves another model than the one asked for"),
 				 errdetail("Asked for %s, served is %s.", wanted, served),
 				 errhint("Set dsr1.model to that model, or compute again with the new one.")));
-	return embed(fcinfo, &call);
+}
+
+PG_FUNCTION_INFO_V1(sql_embed_by);
+
+/*
+ * IMMUTABLE, for it depends on nothing but its arguments: another model is an
+ * error, and dsr1.adapter has no say.
+ */
+Datum
+sql_embed_by(PG_FUNCTION_ARGS)
+{
+	Call		call;
+
+	if (!call_open(&call, fcinfo))
+		PG_RETURN_NULL();
+	check_model(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	return embed(fcinfo, &call, wire_text(""));
+}
+
+PG_FUNCTION_INFO_V1(sql_embed_by_adapter);
+
+/* The same with the adapter of that digest, and no other. */
+Datum
+sql_embed_by_adapter(PG_FUNCTION_ARGS)
+{
+	Call		call;
+
+	if (!call_open(&call, fcinfo))
+		PG_RETURN_NULL();
+	check_model(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	return embed(fcinfo, &call, adapter_pinned(text_to_cstring(PG_GETARG_TEXT_PP(2))));
 }
 
 PG_FUNCTION_INFO_V1(sql_similarity);
@@ -113,8 +145,8 @@ sql_similarity(PG_FUNCTION_ARGS)
 
 	if (!call_open(&call, fcinfo))
 		PG_RETURN_NULL();
-	ask_embedding(&call, PG_GETARG_TEXT_PP(0));
-	ask_embedding(&call, PG_GETARG_TEXT_PP(1));
+	ask_embedding(&call, PG_GETARG_TEXT_PP(0), current_adapter());
+	ask_embedding(&call, PG_GETARG_TEXT_PP(1), current_adapter());
 	if (!call_send(&call))
 		PG_RETURN_NULL();
 	a = palloc(sizeof(*a));

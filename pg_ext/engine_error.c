@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "adapter.h"
 #include "catalog/pg_authid.h"
 #include "engine_error.h"
 #include "miscadmin.h"
@@ -55,6 +56,7 @@ void
 engine_error_answer(dsr1_status status, char *message)
 {
 	state_clean_message(message);
+	adapter_raise_unfit(message, NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
 	ereport(ERROR,
 			(errcode(engine_error_sqlstate(status)),
 			 errmsg("%s", message),

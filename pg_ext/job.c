@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "catalog/pg_authid.h"
+#include "adapter.h"
 #include "engine_text.h"
 #include "job.h"
 #include "job_access.h"
@@ -48,7 +49,7 @@ job_read(Job *job, int64 id)
 	memset(job, 0, sizeof(*job));
 	if (job_execute_as_owner("SELECT owner::pg_catalog.oid::int8, relation::pg_catalog.oid::int8,"
 							 " into_table::pg_catalog.oid::int8, target, key, prompt, state, model_digest,"
-							 " watch, attempts, options, max_tokens, kind FROM @.dsr1_job WHERE id = $1",
+							 " watch, attempts, options, max_tokens, kind, adapter_digest FROM @.dsr1_job WHERE id = $1",
 							 "l", values, NULL) == 0)
 		return false;
 	job->id = id;
@@ -68,6 +69,7 @@ job_read(Job *job, int64 id)
 		return true;
 	job_options_read(&job->options, job->given);
 	job->options.max_tokens = DatumGetInt32(job_datum(0, 12, &isnull));
+	job->adapter_digest = job_string(0, 14);
 	return true;
 }
 
@@ -94,6 +96,8 @@ job_prepare_question(const Job *job, const JobTable *table, struct wire_complete
 {
 	memset(complete, 0, sizeof(*complete));
 	complete->terms.priority = job->options.priority;
+	if (job->adapter_digest)
+		complete->terms.adapter = adapter_pinned(job->adapter_digest);
 	complete->max_tokens = job->options.max_tokens;
 	complete->temperature = (float) job->options.temperature;
 	complete->seed = (uint64) job->options.seed;

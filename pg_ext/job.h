@@ -28,6 +28,7 @@ typedef struct Job
 	char	   *prompt;
 	char	   *state;
 	char	   *model_digest;	/* NULL: not known yet */
+	char	   *adapter_digest; /* NULL: none */
 	bool		watch;
 	int32		attempts;
 	Jsonb	   *given;			/* the options as they were given */

@@ -29,14 +29,15 @@
  * ------------------------------------------------------------------
  */
 
-bool
-job_extension(const char **schema, Oid *owner)
+/* Its schema, or InvalidOid if it is not there. */
+static Oid
+find_extension(Oid *owner)
 {
 	Relation	extensions = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	char	   *name = NULL;
+	Oid			schema = InvalidOid;
 
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
 				CStringGetDatum("dsr1"));
@@ -46,15 +47,32 @@ job_extension(const char **schema, Oid *owner)
 	{
 		Form_pg_extension form = (Form_pg_extension) GETSTRUCT(tuple);
 
-		name = get_namespace_name(form->extnamespace);
+		schema = form->extnamespace;
 		if (owner)
 			*owner = form->extowner;
 	}
 	systable_endscan(scan);
 	table_close(extensions, AccessShareLock);
+	return schema;
+}
+
+bool
+job_extension(const char **schema, Oid *owner)
+{
+	char	   *name = get_namespace_name(find_extension(owner));
+
 	if (name && schema)
 		*schema = quote_identifier(name);
 	return name != NULL;
+}
+
+static void
+pg_attribute_noreturn()
+raise_no_extension(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("extension \"dsr1\" does not exist in this database")));
 }
 
 static const char *
@@ -63,10 +81,24 @@ extension_schema(Oid *owner)
 	const char *schema;
 
 	if (!job_extension(&schema, owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("extension \"dsr1\" does not exist in this database")));
+		raise_no_extension();
 	return schema;
+}
+
+Oid
+job_extension_relation(const char *name)
+{
+	Oid			schema = find_extension(NULL);
+	Oid			relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+
+	if (!OidIsValid(schema))
+		raise_no_extension();
+	if (!OidIsValid(relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("extension \"dsr1\" has no relation \"%s\" yet", name),
+				 errhint("Run ALTER EXTENSION dsr1 UPDATE.")));
+	return relation;
 }
 
 /* ------------------------------------------------------------------

@@ -28,6 +28,9 @@ typedef struct JobAccess
 /* Is dsr1 there?  Its schema, quoted, and its owner; either may be NULL. */
 extern bool job_extension(const char **schema, Oid *owner);
 
+/* One of the extension's own tables or indexes, by name. */
+extern Oid	job_extension_relation(const char *name);
+
 /*
  * Settings that change how values look as text, and what names mean, are
  * brought to one state, until job_settings_end with that level: so that a

@@ -15,6 +15,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "adapter.h"
 #include "catalog/pg_class.h"
 #include "dsr1.h"
 #include "fmgr.h"
@@ -51,11 +52,24 @@ try_statements(const JobTable *table, bool lock)
 	(void) job_execute(job_table_write(table), "JT", values, NULL);
 }
 
+/* What the job will ask with from beginning to end, whatever happens to the name; NULL: the model as it is. */
+static char *
+adapter_for(const JobOptions *options)
+{
+	struct wire_terms terms = {0};
+
+	if (options->adapter)
+		terms.adapter = wire_text(options->adapter);
+	adapter_resolve(&terms);
+	return terms.adapter.size > 0 ? pnstrdup(terms.adapter.data, terms.adapter.size) : NULL;
+}
+
 static int64
 insert_job(const JobTable *table, const char *target, const char *prompt, Jsonb *given,
 		   const JobOptions *options, Oid into, Oid owner)
 {
 	ListCell   *cell;
+	char	   *adapter = adapter_for(options);
 	Datum		names[INDEX_MAX_KEYS];
 	Datum		values[12];
 	char		nulls[13] = "            ";
@@ -74,11 +88,13 @@ insert_job(const JobTable *table, const char *target, const char *prompt, Jsonb 
 	values[8] = Int64GetDatum(options->seed);
 	values[9] = CStringGetTextDatum(DSR1_VERSION);
 	values[10] = Int32GetDatum(options->max_tokens);
+	values[11] = adapter ? CStringGetTextDatum(adapter) : (Datum) 0;
+	nulls[11] = adapter ? ' ' : 'n';
 	(void) job_execute_as_owner("INSERT INTO @.dsr1_job (kind, owner, relation, target, key, prompt, options, into_table,"
-								" watch, seed, version, max_tokens, prompt_digest)"
-								" VALUES ('annotate', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
+								" watch, seed, version, max_tokens, adapter_digest, prompt_digest)"
+								" VALUES ('annotate', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
 								" pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to($5, 'UTF8')), 'hex'))"
-								" RETURNING id", "ootTtjoblti", values, nulls);
+								" RETURNING id", "ootTtjobltit", values, nulls);
 	return job_int64(0, 1);
 }
 

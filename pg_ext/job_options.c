@@ -132,6 +132,8 @@ read_one(JobOptions *options, const char *name, JsonbValue *value)
 		options->system = read_string(name, value);
 	else if (strcmp(name, "into") == 0)
 		options->into = read_string(name, value);
+	else if (strcmp(name, "adapter") == 0)
+		options->adapter = read_string(name, value);
 	else if (strcmp(name, "watch") == 0)
 		options->watch = read_bool(name, value);
 	else if (strcmp(name, "raw") == 0)
@@ -156,7 +158,7 @@ read_one(JobOptions *options, const char *name, JsonbValue *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown option \"%s\"", name),
-				 errhint("There are key, where, labels, schema, type, system, raw, max_tokens, temperature, seed, "
+				 errhint("There are key, where, labels, schema, type, system, raw, max_tokens, temperature, seed, adapter, "
 						 "into, watch, audit, batch, max_errors, retries and priority.")));
 }
 

@@ -26,6 +26,7 @@ typedef struct JobOptions
 	char	   *type;
 	char	   *system;
 	char	   *into;			/* name of a table */
+	char	   *adapter;		/* NULL: the session's when the job was made */
 	bool		watch;
 	bool		raw;
 	bool		audit;

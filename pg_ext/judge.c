@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "adapter.h"
 #include "common/hashfn.h"
 #include "engine_text.h"
 #include "funcapi.h"
@@ -289,6 +290,7 @@ sql_logprob(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	score = palloc0(sizeof(*score));
 	score->terms.priority = setting_priority;
+	adapter_resolve(&score->terms);
 	score->prompt.kind = WIRE_PROMPT_RAW;
 	prompt_turn(&score->prompt, "", engine_text(PG_GETARG_TEXT_PP(0)));
 	score->n_continuations = 1;

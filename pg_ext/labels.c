@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "adapter.h"
 #include "labels.h"
 #include "settings.h"
 
@@ -91,14 +92,16 @@ void
 labels_ask(const Labels *labels, Call *call, struct wire_prompt *prompt)
 {
 	struct wire_score *score = palloc0(sizeof(*score));
-	EngineRequest *request = call_request(call);
+	EngineRequest *request;
 
 	score->terms.priority = setting_priority;
+	adapter_resolve(&score->terms);
 	score->prompt = *prompt;
 	score->prompt.opening = wire_text("\"");
 	score->n_continuations = (uint32_t) labels->n_places;
 	for (int i = 0; i < labels->n_places; i++)
 		score->continuations[i] = continuation(labels, labels->texts[labels->at[i]]);
+	request = call_request(call);
 	call_ask(call, wire_put_score(&request->frame, request->id, score));
 	pfree(score);
 }

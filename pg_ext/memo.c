@@ -276,9 +276,9 @@ memo_reset(void)
 {
 	MemoryContext context = memo_context;
 
+	generation++;
 	if (context == NULL)
 		return;
-	generation++;
 	memo_context = NULL;
 	memo_table = NULL;
 	MemoryContextDelete(context);

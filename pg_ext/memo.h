@@ -65,7 +65,7 @@ extern void memo_forget(MemoEntry *entry);
 /* Empties the memo.  Entries pinned before must not be touched any more. */
 extern void memo_reset(void);
 
-/* Changes whenever the memo is emptied. */
+/* Changes whenever the memo is emptied, or would be if it held anything. */
 extern uint64 memo_generation(void);
 
 #endif							/* MEMO_H */

@@ -98,11 +98,9 @@ options_read_stop(struct wire_complete *complete, ArrayType *array)
 }
 
 void
-options_refuse_adapter(const char *adapter)
+options_set_adapter(struct wire_complete *complete, const char *adapter)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("adapter \"%s\" does not exist", adapter)));
+	complete->terms.adapter = wire_text(pstrdup(adapter));
 }
 
 /* ------------------------------------------------------------------
@@ -210,7 +208,7 @@ read_option(struct wire_complete *c, const char *name, const JsonbValue *value)
 	{
 		if (value->type != jbvString)
 			raise_wrong(name, "a name");
-		options_refuse_adapter(pnstrdup(value->val.string.val, value->val.string.len));
+		options_set_adapter(c, pnstrdup(value->val.string.val, value->val.string.len));
 	}
 	else
 		return false;

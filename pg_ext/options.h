@@ -20,7 +20,8 @@ extern struct wire_complete *options_new(void);
 extern int32 options_check_max_tokens(int64 max_tokens);
 extern float options_check_temperature(float8 temperature);
 extern void options_read_stop(struct wire_complete *complete, ArrayType *array);
-extern void options_refuse_adapter(const char *adapter);
+/* "": none, whatever dsr1.adapter says. */
+extern void options_set_adapter(struct wire_complete *complete, const char *adapter);
 
 /*
  * Reads an object of options.  What is not an option of every completion is

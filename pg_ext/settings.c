@@ -44,6 +44,7 @@ bool		setting_calibrate;
 int			setting_prefetch_rows;
 bool		setting_enable_batch;
 bool		setting_enable_late_filter;
+char	   *setting_adapter;
 
 static const struct config_enum_entry on_error_values[] = {
 	{"error", ON_ERROR_RAISE, false},
@@ -203,9 +204,23 @@ define_role_settings(void)
 				&setting_prefix_sharing, sharing_options, PGC_SUSET);
 }
 
+/* Whether there is one of that name is seen when it is used: that may be in another database. */
+static bool
+check_adapter(char **value, void **extra, GucSource source)
+{
+	if (strlen(*value) < NAMEDATALEN)
+		return true;
+	GUC_check_errdetail("A name has at most %d bytes.", NAMEDATALEN - 1);
+	return false;
+}
+
 static void
 define_answer_settings(void)
 {
+	DefineCustomStringVariable("dsr1.adapter",
+							   "The adapter that answers where a call names none.",
+							   "Empty means the model as it is.",
+							   &setting_adapter, "", PGC_USERSET, 0, check_adapter, NULL, NULL);
 	define_enum("dsr1.on_error",
 				"What a request that fails gives: an error, or NULL.",
 				"NULL is warned about once in a transaction.",

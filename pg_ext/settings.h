@@ -48,6 +48,7 @@ extern bool setting_calibrate;
 extern int	setting_prefetch_rows;
 extern bool setting_enable_batch;
 extern bool setting_enable_late_filter;
+extern char *setting_adapter;	/* "": none */
 
 /* A role's */
 typedef enum SettingSharing

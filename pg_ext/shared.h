@@ -74,6 +74,7 @@ typedef struct SharedRequest
 	bool		cancelled;
 	int64		job;			/* 0: none */
 	int64		bytes;			/* of the request */
+	char		adapter[65];	/* its digest, or "" */
 	TimestampTz began;
 } SharedRequest;
 

@@ -19,7 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define REQUEST_COLUMNS	9
+#define REQUEST_COLUMNS	10
 #define USAGE_COLUMNS	11
 
 PG_FUNCTION_INFO_V1(sql_stat_requests);
@@ -52,6 +52,8 @@ sql_stat_requests(PG_FUNCTION_ARGS)
 		values[7] = Int64GetDatum(request->job);
 		nulls[7] = request->job == 0;
 		values[8] = TimestampTzGetDatum(request->began);
+		values[9] = CStringGetTextDatum(request->adapter);
+		nulls[9] = request->adapter[0] == '\0';
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -16,6 +16,7 @@
 #include <math.h>
 
 #include "access/htup_details.h"
+#include "adapter.h"
 #include "complete.h"
 #include "engine_text.h"
 #include "funcapi.h"
@@ -41,6 +42,7 @@ open_stream(FunctionCallInfo fcinfo)
 
 	complete->stream = true;
 	complete->want_logprobs = true;
+	adapter_resolve(&complete->terms);
 	stream->request = engine_request_new();
 	put = wire_put_complete(&stream->request->frame, stream->request->id, complete);
 	pfree(complete);

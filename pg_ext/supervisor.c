@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "adapter_file.h"
 #include "compat.h"
 #include "engine_process.h"
 #include "job_board.h"
@@ -46,7 +47,7 @@ typedef struct Supervisor
 {
 	EngineProcess process;
 	State		state;
-	char	   *argv[20];		/* of the running engine */
+	char	   *argv[24];		/* of the running engine */
 	int			quick_deaths;	/* in a row */
 	bool		said_failed;	/* it told why it ends */
 	bool		looked_at_all;	/* at the jobs of every database, once */
@@ -117,6 +118,8 @@ make_command(char **argv)
 	*next++ = pstrdup("3");
 	*next++ = pstrdup("--model");
 	*next++ = settings_model();
+	*next++ = pstrdup("--adapters");
+	*next++ = pstrdup(ADAPTER_FOLDER);
 	next = add_count(next, "--threads", setting_threads);
 	next = add_count(next, "--context", setting_context_size);
 	next = add_count(next, "--kv-size", setting_kv_cache_size);
@@ -434,6 +437,7 @@ supervisor_main(Datum arg)
 
 	job_board_set_supervisor(MyLatch);
 	usage_file_load();
+	adapter_file_prune();
 	supervisor.saved_at = GetCurrentTimestamp();
 	before_shmem_exit(stop_at_exit, PointerGetDatum(&supervisor));
 	while (!ShutdownRequestPending)
