@@ -108,7 +108,7 @@ store(const char *name, Datum bytes, const char *comment, const char *digest, co
 	values[5] = Int64GetDatum((int64) adapter->n_parameters);
 	values[6] = Int32GetDatum(adapter->rank);
 	values[7] = Float8GetDatum(adapter->alpha);
-	values[8] = CStringGetTextDatum(model_digest());
+	values[8] = CStringGetTextDatum(model_digest(NULL));
 	values[9] = comment ? CStringGetTextDatum(comment) : (Datum) 0;
 	nulls[9] = comment ? ' ' : 'n';
 	if (SPI_connect() != SPI_OK_CONNECT)

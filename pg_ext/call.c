@@ -18,6 +18,8 @@
 #include "statement.h"
 #include "utils/lsyscache.h"
 
+#define ADAPTER_TRIES	5		/* its file may go again before the engine has read it */
+
 static Prefetch *prefetching = NULL;
 static int64 n_errors = 0;		/* that became NULL, in this transaction */
 
@@ -161,17 +163,28 @@ is_busy(const EngineRequest *request)
 	return frame.type == WIRE_ERROR && wire_get_error(&frame, &error) == DSR1_OK && error.status == DSR1_ERR_BUSY;
 }
 
+void
+call_pin_model(uint64 model)
+{
+	if (!memo_pin_model(model))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("another model was loaded while the statement ran"),
+				 errhint("Run it again, and all answers will be of the new one.")));
+}
+
 static const EngineRequest *
 wait_for(Call *call, int i)
 {
 	const EngineRequest *request;
 
 	request = memo_wait(call->entries[i]);
-	if (is_busy(request) || adapter_came_back(request))
+	for (int n = 0; is_busy(request) ? n < 1 : n < ADAPTER_TRIES && adapter_came_back(request); n++)
 	{
 		call->entries[i] = ask_again(call, call->entries[i]);
 		request = memo_wait(call->entries[i]);
 	}
+	call_pin_model(call->entries[i]->model);
 	return request;
 }
 

@@ -61,6 +61,9 @@ extern bool call_scores(Call *call, int i, struct wire_score_result *result);
 
 extern void call_close(Call *call);
 
+/* Raises 55000 if this statement has had answers of another model than this one. */
+extern void call_pin_model(uint64 model);
+
 /* For one question and its answer in one go: a text, or NULL. */
 extern text *call_text(Call *call);
 

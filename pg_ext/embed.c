@@ -92,7 +92,8 @@ sql_embed(PG_FUNCTION_ARGS)
 static void
 check_model(const char *wanted)
 {
-	char	   *served = model_digest();
+	uint64		model;
+	char	   *served = model_digest(&model);
 
 	if (strcmp(wanted, served) != 0)
 		ereport(ERROR,
@@ -100,6 +101,7 @@ check_model(const char *wanted)
 				 errmsg("the engine serves another model than the one asked for"),
 				 errdetail("Asked for %s, served is %s.", wanted, served),
 				 errhint("Set dsr1.model to that model, or compute again with the new one.")));
+	call_pin_model(model);
 }
 
 PG_FUNCTION_INFO_V1(sql_embed_by);

@@ -51,6 +51,7 @@ typedef struct JobRow
 	bool		settled;		/* with an answer or an error */
 	struct wire_text answer;	/* UTF-8 */
 	dsr1_usage	usage;
+	uint64		model;			/* that answered, 0 for none */
 	const char *category;		/* of an error; NULL: there is none */
 	const char *sqlstate;
 	char	   *message;

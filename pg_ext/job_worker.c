@@ -32,6 +32,7 @@
 
 #define WRITE_AFTER		250		/* ms that an answer waits for others */
 #define IDLE_TIME		10000	/* ms that a watching worker stays without work */
+#define DIGEST_PATIENCE		60000	/* ms that a worker waits for the model's digest */
 #define ENGINE_TRIES	5		/* starts of the engine that are waited for */
 
 typedef struct Worker
@@ -57,6 +58,8 @@ typedef struct Worker
 	JobRow	  **write_rows;
 	int			n_write;
 	char		digest[80];
+	uint64		model;			/* whose digest that is */
+	TimestampTz wait_for_digest;	/* no longer than until then; 0: not begun */
 } Worker;
 
 typedef void (*Work) (Worker *worker, Job *job, JobTable *table);
@@ -320,6 +323,7 @@ take_done(JobRow *row, const struct wire_frame *frame)
 		memcpy(copy, done.piece.text.data, done.piece.text.size);
 		row->answer = (struct wire_text) {.data = copy, .size = done.piece.text.size};
 		row->usage = done.usage;
+		row->model = done.model;
 		row->settled = true;
 	}
 }
@@ -414,9 +418,46 @@ ask_model(Worker *worker)
 		answered = frame.type == WIRE_MODEL_RESULT && wire_get_model_result(&frame, &model) >= 0;
 	}
 	if (answered)
+	{
 		snprintf(worker->digest, sizeof(worker->digest), "%.*s", (int) Min(model.digest.size, 79), model.digest.data);
+		worker->model = model.id;
+	}
 	engine_request_free(request);
 	return answered;
+}
+
+/*
+ * A file that is new to the engine is read for its digest while it is served
+ * already.  What is written without is not audited, so that is waited for, but
+ * not for ever: a file that was replaced meanwhile has none.
+ */
+static bool
+ask_digested_model(Worker *worker)
+{
+	if (worker->wait_for_digest == 0)
+		worker->wait_for_digest = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DIGEST_PATIENCE);
+	while (ask_model(worker))
+	{
+		if (worker->digest[0] != '\0' || GetCurrentTimestamp() > worker->wait_for_digest)
+			return true;
+		rest(worker, 50);
+	}
+	return false;
+}
+
+/* Answers of a model that has been replaced since: they are asked for again. */
+static void
+refuse_other_models(Worker *worker)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &worker->in_hand)
+	{
+		JobRow	   *row = dlist_container(JobRow, node, iter.cur);
+
+		if (row->settled && row->category == NULL && row->model != 0 && row->model != worker->model)
+			job_rows_set_error(row, "row_temporary", "55000", "another model was loaded meanwhile");
+	}
 }
 
 /* ------------------------------------------------------------------
@@ -498,8 +539,9 @@ write_settled(Worker *worker)
 	dlist_iter	iter;
 
 	job_board_phase(JOB_WRITING, worker->n_in_hand);
-	if (!ask_model(worker))
+	if (!ask_digested_model(worker))
 		return;					/* they are kept until there is an engine again */
+	refuse_other_models(worker);
 	dlist_foreach(iter, &worker->in_hand)
 	{
 		JobRow	   *row = dlist_container(JobRow, node, iter.cur);

@@ -35,6 +35,7 @@ static HTAB *memo_table = NULL;
 static dlist_head unpinned;
 static size_t memo_bytes;		/* of frames and answers */
 static uint64 generation = 0;
+static uint64 pinned_model = 0; /* 0: none yet */
 
 /* ------------------------------------------------------------------
  *	The table
@@ -160,11 +161,20 @@ count_usage(MemoEntry *entry)
 	entry->counted = true;
 	memo_bytes += bytes_of(entry->request);
 	if (frame.type == WIRE_DONE && wire_get_done(&frame, &answer.done) == DSR1_OK)
+	{
 		entry->usage = answer.done.usage;
+		entry->model = answer.done.model;
+	}
 	else if (frame.type == WIRE_SCORE_RESULT && wire_get_score_result(&frame, &answer.scores) == DSR1_OK)
+	{
 		entry->usage = answer.scores.usage;
+		entry->model = answer.scores.model;
+	}
 	else if (frame.type == WIRE_EMBED_RESULT && wire_get_embed_result(&frame, &answer.embedding) == DSR1_OK)
+	{
 		entry->usage = answer.embedding.usage;
+		entry->model = answer.embedding.model;
+	}
 }
 
 void
@@ -265,6 +275,14 @@ memo_wait(MemoEntry *entry)
  * ------------------------------------------------------------------
  */
 
+bool
+memo_pin_model(uint64 model)
+{
+	if (pinned_model == 0)
+		pinned_model = model;
+	return model == 0 || model == pinned_model;
+}
+
 uint64
 memo_generation(void)
 {
@@ -277,6 +295,7 @@ memo_reset(void)
 	MemoryContext context = memo_context;
 
 	generation++;
+	pinned_model = 0;
 	if (context == NULL)
 		return;
 	memo_context = NULL;

@@ -32,6 +32,7 @@ typedef struct MemoEntry
 	bool		shown;			/* and is in what EXPLAIN shows */
 	Oid			function;		/* that asked first */
 	dsr1_usage	usage;			/* once counted */
+	uint64		model;			/* that answered, 0 for none */
 	TimestampTz asked_at;
 } MemoEntry;
 
@@ -61,6 +62,12 @@ extern void memo_unpin(MemoEntry *entry);
 
 /* Drops an entry, so that the same will be asked again. */
 extern void memo_forget(MemoEntry *entry);
+
+/*
+ * A statement's answers come from one model: the first one that is named here
+ * until the memo is emptied.  False for another one; 0 is none.
+ */
+extern bool memo_pin_model(uint64 model);
 
 /* Empties the memo.  Entries pinned before must not be touched any more. */
 extern void memo_reset(void);

@@ -15,6 +15,7 @@
 
 #include "common/cryptohash.h"
 #include "common/sha2.h"
+#include "compat.h"
 #include "complete.h"
 #include "engine_error.h"
 #include "engine_text.h"
@@ -23,9 +24,11 @@
 #include "options.h"
 #include "prompt.h"
 #include "rows.h"
+#include "settings.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 /* ------------------------------------------------------------------
  *	Its digest
@@ -133,22 +136,45 @@ ask_model(struct wire_model *model)
 	return request;
 }
 
-static char *
-digest_of_model(const struct wire_model *model)
+/*
+ * The same when the engine knows the digest: a file that it has never seen
+ * before is read for it while others are served.  It may stay unknown.
+ */
+static EngineRequest *
+ask_digested_model(struct wire_model *model)
 {
-	if (model->digest.size > 0)
-		return pnstrdup(model->digest.data, model->digest.size);
-	return model_file_digest(pnstrdup(model->path.data, model->path.size));
+	TimestampTz began = GetCurrentTimestamp();
+	EngineRequest *request = ask_model(model);
+
+	while (model->digest.size == 0 &&
+		   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), setting_start_timeout))
+	{
+		engine_request_free(request);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
+						 compat_wait_event("Dsr1Digest"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		request = ask_model(model);
+	}
+	return request;
 }
 
 char *
-model_digest(void)
+model_digest(uint64 *id)
 {
 	struct wire_model model;
-	EngineRequest *request = ask_model(&model);
-	char	   *digest = digest_of_model(&model);
+	EngineRequest *request = ask_digested_model(&model);
+	char	   *digest = pnstrdup(model.digest.data, model.digest.size);
 
+	if (id)
+		*id = model.id;
 	engine_request_free(request);
+	if (digest[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+				 errmsg("the digest of the model is not known yet"),
+				 errdetail("Its file is being read, or has been replaced since it was loaded."),
+				 errhint("Try again later, raise dsr1.start_timeout, or call dsr1_reload().")));
 	return digest;
 }
 
@@ -164,12 +190,13 @@ sql_models(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rows = rows_begin(fcinfo);
 	struct wire_model model;
-	EngineRequest *request = ask_model(&model);
+	EngineRequest *request = ask_digested_model(&model);
 	Datum		values[N_COLUMNS];
 	bool		nulls[N_COLUMNS] = {false};
 
 	values[NAME] = PointerGetDatum(engine_text_back(model.name));
-	values[DIGEST] = CStringGetTextDatum(digest_of_model(&model));
+	values[DIGEST] = PointerGetDatum(engine_text_back(model.digest));
+	nulls[DIGEST] = model.digest.size == 0;
 	values[ARCHITECTURE] = PointerGetDatum(engine_text_back(model.architecture));
 	values[PARAMETERS] = Int64GetDatum((int64) model.n_parameters);
 	values[QUANTISATION] = PointerGetDatum(engine_text_back(model.file_type));

@@ -10,8 +10,11 @@
 #ifndef MODEL_H
 #define MODEL_H
 
-/* SHA-256 of its file as hexadecimal digits. */
-extern char *model_digest(void);
+/*
+ * SHA-256 of its file as hexadecimal digits, and the number that its answers
+ * bear, unless NULL.  Waits until the engine knows it, up to dsr1.start_timeout.
+ */
+extern char *model_digest(uint64 *id);
 
 /* The same of a file; raises an error if it cannot be read. */
 extern char *model_file_digest(const char *path);

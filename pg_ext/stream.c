@@ -128,6 +128,7 @@ next_row(Stream *stream, TupleDesc descriptor, Datum *row)
 		frame = engine_request_answer(stream->request);
 		if (frame.type != WIRE_DONE || wire_get_done(&frame, &done) < 0)
 			engine_answer_broken();
+		call_pin_model(done.model);
 		stream->over = true;
 		if (make_row(stream, descriptor, &done.piece, row))
 			return true;

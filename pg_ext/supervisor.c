@@ -120,6 +120,8 @@ make_command(char **argv)
 	*next++ = settings_model();
 	*next++ = pstrdup("--adapters");
 	*next++ = pstrdup(ADAPTER_FOLDER);
+	*next++ = pstrdup("--digests");
+	*next++ = pstrdup(PG_STAT_TMP_DIR "/dsr1.digests");
 	next = add_count(next, "--threads", setting_threads);
 	next = add_count(next, "--context", setting_context_size);
 	next = add_count(next, "--kv-size", setting_kv_cache_size);

@@ -17,7 +17,7 @@ static void *load(void *user)
     struct loader *l = user;
     struct served *served = NULL;
     dsr1_error err = {0};
-    served_open(l->path, l->options, &served, &err);
+    served_open(l->path, l->options, l->notes, &served, &err);
     pump_lock(l->pump);
     l->served = served;
     l->err = err;

@@ -18,6 +18,7 @@ struct loader {
     pthread_t thread;
     struct pump *pump;              /* whose lock guards what follows, and who is woken */
     const dsr1_engine_options *options;
+    const char *notes;              /* of digests, or NULL */
     char *path;
     bool busy;                      /* a thread runs, or its result was not taken yet */
     bool done;

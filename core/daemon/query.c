@@ -89,13 +89,15 @@ void query_detokenize(struct session *session, const struct wire_frame *frame)
 
 void query_model(struct session *session, const struct wire_frame *frame)
 {
-    const struct served *served = session->server->pump.served;
+    struct served *served = session->server->pump.served;
     const dsr1_model_info *info = &served->info;
     struct wire_model m = {.path = wire_text(served->path),
                            .name = wire_text(info->name),
                            .architecture = wire_text(info->architecture),
                            .file_type = wire_text(info->file_type),
                            .template_name = wire_text(info->template_name),
+                           .digest = wire_text(digest_digits(&served->digest)),
+                           .id = served->id,
                            .n_parameters = info->n_parameters,
                            .size = info->size,
                            .n_layers = info->n_layers,

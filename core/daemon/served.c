@@ -20,10 +20,12 @@ static size_t longest_token(const dsr1_model *model, int n_vocab)
     return longest;
 }
 
-dsr1_status served_open(const char *path, const dsr1_engine_options *options, struct served **out, dsr1_error *err)
+dsr1_status served_open(const char *path, const dsr1_engine_options *options, const char *notes, struct served **out,
+                        dsr1_error *err)
 {
     dsr1_engine_stats stats;
     struct served *s = calloc(1, sizeof *s);
+    struct digest_file file = digest_look(path);
     *out = NULL;
     if (s)
         s->path = strdup(path);
@@ -42,6 +44,8 @@ dsr1_status served_open(const char *path, const dsr1_engine_options *options, st
     dsr1_engine_get_stats(s->engine, &stats);
     s->context_size = stats.context_size;
     s->longest_token = longest_token(s->model, s->info.n_vocab);
+    s->id = digest_id(&file);
+    digest_start(&s->digest, path, &file, notes);
     *out = s;
     return DSR1_OK;
 }
@@ -50,6 +54,7 @@ void served_close(struct served *s)
 {
     if (!s)
         return;
+    digest_stop(&s->digest);
     dsr1_engine_close(s->engine);
     adapters_close(&s->adapters);
     dsr1_model_close(s->model);

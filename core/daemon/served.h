@@ -10,6 +10,7 @@
 #define DAEMON_SERVED_H
 
 #include "daemon/adapters.h"
+#include "daemon/digest.h"
 
 struct served {
     struct served *next;        /* older */
@@ -20,15 +21,17 @@ struct served {
     struct adapters adapters;   /* of the main thread */
     size_t longest_token;       /* bytes: a text of n bytes has at least n / longest_token tokens */
     int context_size;
+    uint64_t id;                /* of its file (digest.h) */
+    struct digest digest;
     /* Under the pump's lock: */
     int n_works;                /* requests without a last event, or about to be submitted */
     bool poked;                 /* submitted to since its last step began */
     int n_left;                 /* what that step returned */
 };
 
-/* Maps the file and opens an engine on it: takes long. */
-dsr1_status served_open(const char *path, const dsr1_engine_options *options, struct served **served,
-                        dsr1_error *err);
+/* Maps the file and opens an engine on it: takes long. notes: where digests are noted, or NULL. */
+dsr1_status served_open(const char *path, const dsr1_engine_options *options, const char *notes,
+                        struct served **served, dsr1_error *err);
 void served_close(struct served *served);   /* accepts NULL */
 
 #endif

@@ -83,7 +83,8 @@ dsr1_status server_open(struct server *server, const struct settings *settings, 
     dsr1_engine_stats stats;
     struct served *served;
     *server = (struct server){.settings = settings, .listener = -1};
-    server->loader = (struct loader){.pump = &server->pump, .options = &settings->engine};
+    server->loader = (struct loader){.pump = &server->pump, .options = &settings->engine,
+                                     .notes = settings->digests};
     set_signals(settings->parent_fd >= 0);
     dsr1_status status = parent_open(&server->parent, settings->parent_fd, err);
     if (status < 0)
@@ -91,7 +92,7 @@ dsr1_status server_open(struct server *server, const struct settings *settings, 
     raise_descriptors();
     log_set_sink(parent_log, &server->parent, LOG_INFO);
     parent_say(&server->parent, "loading");
-    status = served_open(settings->model, &settings->engine, &served, err);
+    status = served_open(settings->model, &settings->engine, settings->digests, &served, err);
     if (status < 0)
         return status;
     hold_term();

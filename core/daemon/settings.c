@@ -21,6 +21,7 @@ static const char help[] =
     "      --model FILE      the GGUF file\n"
     "      --socket PATH     where to listen; only processes of the same user may connect\n"
     "      --adapters DIR    LoRA adapters that requests may name: DIR/NAME.gguf\n"
+    "      --digests FILE    notes the SHA-256 of model files, so that each is read for it once\n"
     "      --threads N       cores to use\n"
     "      --context N       tokens of one request, prompt and answer\n"
     "      --kv-size MB      memory for keys and values of all requests\n"
@@ -32,11 +33,11 @@ static const char help[] =
     "      --version         print the version and exit\n"
     "  -h, --help            print this help and exit\n";
 
-enum { MODEL = 256, SOCKET, ADAPTERS, THREADS, CONTEXT, KV_SIZE, MAX_BATCH, MAX_QUEUE, CHUNK, EXPERTS, PARENT_FD, VERSION };
+enum { MODEL = 256, SOCKET, ADAPTERS, DIGESTS, THREADS, CONTEXT, KV_SIZE, MAX_BATCH, MAX_QUEUE, CHUNK, EXPERTS, PARENT_FD, VERSION };
 
 static const struct option longs[] = {
     {"model", required_argument, NULL, MODEL},         {"socket", required_argument, NULL, SOCKET},
-    {"adapters", required_argument, NULL, ADAPTERS},
+    {"adapters", required_argument, NULL, ADAPTERS},   {"digests", required_argument, NULL, DIGESTS},
     {"threads", required_argument, NULL, THREADS},     {"context", required_argument, NULL, CONTEXT},
     {"kv-size", required_argument, NULL, KV_SIZE},     {"max-batch", required_argument, NULL, MAX_BATCH},
     {"max-queue", required_argument, NULL, MAX_QUEUE}, {"chunk", required_argument, NULL, CHUNK},
@@ -63,6 +64,7 @@ static bool set_option(struct settings *settings, int code, const char *text)
     case MODEL: settings->model = text; break;
     case SOCKET: settings->socket = text; break;
     case ADAPTERS: settings->adapters = text; break;
+    case DIGESTS: settings->digests = text; break;
     case THREADS: good = read_int(text, &settings->engine.n_threads); break;
     case CONTEXT: good = read_int(text, &settings->engine.context_size); break;
     case MAX_BATCH: good = read_int(text, &settings->engine.max_batch); break;

@@ -5,7 +5,7 @@
  * socketpair(AF_UNIX, SOCK_STREAM), setsid, empty signal mask, then
  *
  *     dsr1-engine --model FILE --socket PATH --parent-fd N [--threads N] [--context N] [--kv-size MB]
- *                 [--max-batch N] [--max-queue N] [--chunk N] [--adapters DIR]
+ *                 [--max-batch N] [--max-queue N] [--chunk N] [--adapters DIR] [--digests FILE]
  *
  * N is that end's descriptor. A number of 0 is the same as none: the engine
  * chooses. DSR1_CPU is the one variable it reads. stdin and stdout stay unused;
@@ -45,6 +45,7 @@ struct settings {
     const char *model;
     const char *socket;
     const char *adapters;       /* folder, or NULL: none are served */
+    const char *digests;        /* file that notes models' digests, or NULL */
     int parent_fd;              /* -1: nobody's child */
     dsr1_engine_options engine;
 };

@@ -95,14 +95,16 @@ static dsr1_usage usage_of(const struct work *to, const dsr1_event *event)
 static bool put_result(struct work *work, const struct work *to, const dsr1_event *event)
 {
     struct buffer *out = &to->session->out;
-    struct wire_done done = {event->finish, usage_of(to, event), piece_of(work)};
+    struct wire_done done = {event->finish, usage_of(to, event), work->served->id, piece_of(work)};
     bool whole = event->finish == DSR1_FINISH_LENGTH;
     if (work->type == WIRE_SCORE && whole) {
         work->scores->usage = done.usage;
+        work->scores->model = done.model;
         return wire_put_score_result(out, to->request, work->scores);
     }
     if (work->type == WIRE_EMBED && whole) {
         work->embedding->usage = done.usage;
+        work->embedding->model = done.model;
         return wire_put_embed_result(out, to->request, work->embedding);
     }
     return wire_put_done(out, to->request, &done);

@@ -312,6 +312,7 @@ static void done_fields(struct wire_codec *c, struct wire_done *done)
 {
     wire_codec_small(c, done->finish, DSR1_FINISH_TIMEOUT);
     usage_fields(c, &done->usage);
+    wire_codec_u64(c, &done->model);
     piece_fields(c, &done->piece);
 }
 
@@ -372,6 +373,7 @@ dsr1_status wire_get_text_result(const struct wire_frame *frame, struct wire_tex
 static void score_result_fields(struct wire_codec *c, struct wire_score_result *m)
 {
     usage_fields(c, &m->usage);
+    wire_codec_u64(c, &m->model);
     uint32_t n = wire_codec_count(c, &m->n, WIRE_LIST_MAX);
     for (uint32_t i = 0; i < n; i++) {
         wire_codec_f64(c, &m->scores[i]);
@@ -382,6 +384,7 @@ static void score_result_fields(struct wire_codec *c, struct wire_score_result *
 static void embed_result_fields(struct wire_codec *c, struct wire_embed_result *m)
 {
     usage_fields(c, &m->usage);
+    wire_codec_u64(c, &m->model);
     uint32_t n = wire_codec_count(c, &m->n, WIRE_EMBED_MAX);
     for (uint32_t i = 0; i < n; i++)
         wire_codec_f32(c, &m->values[i]);
@@ -394,6 +397,7 @@ static void model_result_fields(struct wire_codec *c, struct wire_model *m)
                           &m->n_experts_used, &m->n_context_train, &m->context_size};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         wire_codec_text(c, texts[i]);
+    wire_codec_u64(c, &m->id);
     wire_codec_u64(c, &m->n_parameters);
     wire_codec_u64(c, &m->size);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)

@@ -36,7 +36,7 @@
 
 enum {
     WIRE_MAGIC = 0x31527364,    /* "dsR1" */
-    WIRE_PROTOCOL = 4
+    WIRE_PROTOCOL = 5
 };
 
 enum wire_type {
@@ -177,11 +177,13 @@ struct wire_token {
 struct wire_done {
     dsr1_finish finish;
     dsr1_usage usage;
+    uint64_t model;             /* that answered: wire_model.id */
     struct wire_piece piece;    /* all of it, or with `stream` what TEXT events have not brought yet */
 };
 
 struct wire_score_result {
     dsr1_usage usage;
+    uint64_t model;             /* as in wire_done */
     uint32_t n;
     double scores[WIRE_LIST_MAX];       /* natural logarithms, in the order of the continuations */
     int32_t n_tokens[WIRE_LIST_MAX];
@@ -191,12 +193,14 @@ enum { WIRE_EMBED_MAX = 16384 };
 
 struct wire_embed_result {
     dsr1_usage usage;
+    uint64_t model;             /* as in wire_done */
     uint32_t n;
     float values[WIRE_EMBED_MAX];
 };
 
 struct wire_model {
-    struct wire_text path, name, architecture, file_type, template_name, digest;    /* digest: "" until known */
+    struct wire_text path, name, architecture, file_type, template_name, digest;    /* digest: SHA-256, "" until known */
+    uint64_t id;                /* of its file, known at once */
     uint64_t n_parameters, size;
     int32_t n_layers, n_embd, n_vocab, n_experts, n_experts_used, n_context_train, context_size;
     bool has_fim, opens_reasoning;

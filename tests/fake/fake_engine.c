@@ -164,10 +164,24 @@ static void end_in_good_order(void)
     exit(0);
 }
 
-static void put_done(struct buffer *out, uint64_t request, struct wire_text text, int prompt, int words,
-                     dsr1_finish finish)
+/* Of the name that --model gives. */
+static uint64_t model_hash(void)
 {
-    struct wire_done done = {.finish = finish, .piece.text = text};
+    uint64_t hash = 14695981039346656037u;
+    for (const char *at = model; *at; at++)
+        hash = (hash ^ (unsigned char) *at) * 1099511628211u;
+    return hash;
+}
+
+static uint64_t model_of(const struct script *script)
+{
+    return script && script->model ? (uint64_t) script->model : model_hash();
+}
+
+static void put_done(struct buffer *out, uint64_t request, const struct script *script, struct wire_text text, int prompt,
+                     int words, dsr1_finish finish)
+{
+    struct wire_done done = {.finish = finish, .model = model_of(script), .piece.text = text};
     done.usage = (dsr1_usage){.prompt_tokens = prompt, .completion_tokens = words, .decode_ms = words};
     wire_put_done(out, request, &done);
 }
@@ -263,7 +277,7 @@ static void take_complete(int c, const struct wire_frame *frame)
     if (complete.stream)
         sent = put_pieces(&p->frames, frame->request, text, script.order == SCRIPT_DIE ? script.number : 1 << 30);
     if (script.order != SCRIPT_DIE)
-        put_done(&p->frames, frame->request, (struct wire_text){text.data + sent, text.size - sent}, prompt,
+        put_done(&p->frames, frame->request, &script, (struct wire_text){text.data + sent, text.size - sent}, prompt,
                  count_words(text.data, text.size), DSR1_FINISH_END);
     carry_out(p, &script);
     buffer_free(&script.answer);
@@ -281,7 +295,7 @@ static void take_score(int c, const struct wire_frame *frame)
     struct wire_text text = score.prompt.turns[score.prompt.n_turns - 1].content;
     script_read(&script, text);
     struct pending *p = later(c, frame->request, script.delay_ms);
-    result = (struct wire_score_result){.n = score.n_continuations};
+    result = (struct wire_score_result){.model = model_of(&script), .n = score.n_continuations};
     result.usage.prompt_tokens = count_words(text.data, text.size);
     for (uint32_t i = 0; i < result.n; i++) {
         result.scores[i] = -1.0 - i;
@@ -303,7 +317,7 @@ static void take_embed(int c, const struct wire_frame *frame)
     struct script script;
     script_read(&script, embed.text);
     struct pending *p = later(c, frame->request, script.delay_ms);
-    result = (struct wire_embed_result){.n = 8};
+    result = (struct wire_embed_result){.model = model_of(&script), .n = 8};
     result.usage.prompt_tokens = count_words(embed.text.data, embed.text.size);
     for (size_t i = 0; i < embed.text.size; i++)
         result.values[embed.text.data[i] & 7] += 1.0f / (float) embed.text.size;
@@ -350,14 +364,12 @@ static void take_detokenize(int c, const struct wire_frame *frame)
 static void take_model(int c, const struct wire_frame *frame)
 {
     char digest[65];
-    uint64_t hash = 14695981039346656037u;
-    for (const char *at = model; *at; at++)
-        hash = (hash ^ (unsigned char) *at) * 1099511628211u;
+    uint64_t hash = model_hash();
     for (int i = 0; i < 4; i++)
         snprintf(digest + 16 * i, 17, "%016jx", (uintmax_t) (hash + (uint64_t) i));
     struct wire_model answer = {.path = wire_text(model), .name = wire_text("fake"), .architecture = wire_text("fake"),
                                 .file_type = wire_text("none"), .template_name = wire_text("none"),
-                                .digest = wire_text(digest), .n_vocab = 1000, .context_size = 4096};
+                                .digest = wire_text(digest), .id = hash, .n_vocab = 1000, .context_size = 4096};
     struct pending *p = later(c, frame->request, 0);
     wire_put_model_result(&p->frames, frame->request, &answer);
 }
@@ -379,7 +391,7 @@ static void take_cancel(int c, const struct wire_frame *frame)
         if (p->client == c && p->request == frame->request && p->due > now_ms()) {
             buffer_free(&p->frames);
             p->frames = (struct buffer){0};
-            put_done(&p->frames, p->request, wire_text(""), 0, 0, DSR1_FINISH_CANCELLED);
+            put_done(&p->frames, p->request, NULL, wire_text(""), 0, 0, DSR1_FINISH_CANCELLED);
             p->due = 0;
             p->then_hang_up = false;
         }

@@ -80,6 +80,10 @@ static bool obey(struct script *script, char *text)
         *once = '\0';
         go = wanted(&rest);
     }
+    if (strcmp(text, "as") == 0) {
+        script->model = go ? atoi(rest) : script->model;
+        return true;
+    }
     if (strcmp(text, "delay") == 0) {
         script->delay_ms = go ? atoi(rest) : script->delay_ms;
         return true;

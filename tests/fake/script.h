@@ -5,6 +5,7 @@
  * "-once NAME" an order is obeyed the first time only, even by a later engine:
  * an empty file of that name below the working directory remembers it.
  *
+ *     [as N]                answer as model number N, instead of --model's
  *     [delay MS]            answer so much later; others overtake it
  *     [hang]                never answer
  *     [die N]               SIGKILL itself after N pieces of a streamed answer; 0: at once
@@ -37,6 +38,7 @@ struct script {
     enum script_order order;
     int number;                 /* STATUS or N */
     int delay_ms;
+    int model;                  /* [as N]; 0: the engine's own */
     bool said;                  /* answer is what a [say] or [long] wants, else the echo */
     struct buffer answer;       /* also the message of an error */
 };

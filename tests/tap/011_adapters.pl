@@ -75,7 +75,7 @@ for (1 .. 100)
 	last unless $slow->{run}->pumpable;
 	$unlinked += unlink glob($node->data_dir . '/pg_stat_tmp/dsr1_adapters/*.gguf');
 	$slow->{run}->pump_nb;
-	Time::HiRes::usleep(2000);
+	Time::HiRes::usleep(20_000);
 }
 is(answer_of($slow), $first, 'files that are removed meanwhile come back');
 cmp_ok($unlinked, '>', 0, "they were ($unlinked times)");
@@ -89,12 +89,12 @@ is($node->safe_psql('postgres', "SET dsr1.adapter = 'first'; $by_name"), $second
 put('first', 'tiny1');
 
 # who is seen with which
-my $long = "SELECT count(dsr1_logprob('Note ' || i, ' and more')) FROM generate_series(1, 100000) AS i";
+my $long = "SELECT count(dsr1_logprob('Note ' || i, ' and more')) FROM generate_series(1, 1000000) AS i";
 $slow = ask_later($node, $long, 'dsr1.adapter=second');
 is( wait_until(sub { $node->safe_psql('postgres', q{SELECT adapter FROM dsr1_stat_requests WHERE kind = 'score' LIMIT 1}) }),
 	'second', 'dsr1_stat_requests has the adapter');
 restart_engine($node);
-$node->safe_psql('postgres', 'SELECT dsr1_cancel(id) FROM dsr1_stat_requests');
+wait_until(sub { $node->safe_psql('postgres', 'SELECT 1 FROM dsr1_stat_requests WHERE dsr1_cancel(id) LIMIT 1') });
 like(answer_of($slow), qr/dsr1_cancel/, 'it goes on with the next engine until it is cancelled');
 is($node->safe_psql('postgres', "SET dsr1.adapter = 'second'; $by_name"), $second, 'an engine that was killed is no matter');
 

@@ -192,6 +192,84 @@ static void expect_architecture(struct client *client, const char *name)
     assert_memory_equal(got.architecture.data, name, strlen(name));
 }
 
+/* The first word that a command says. */
+static void ask_shell(const char *command, char *word, size_t size)
+{
+    FILE *out = popen(command, "r");
+    assert_non_null(out);
+    assert_non_null(fgets(word, (int) size, out));
+    word[strcspn(word, " \n")] = 0;
+    pclose(out);
+}
+
+/* Waits for it, for it comes behind "ready". */
+static uint64_t expect_digest(struct client *client, const char *digest)
+{
+    struct wire_model got;
+    for (int i = 0; i < 500; i++) {
+        got = ask_model(client);
+        if (got.digest.size > 0)
+            break;
+        usleep(10000);
+    }
+    assert_int_equal(got.digest.size, strlen(digest));
+    assert_memory_equal(got.digest.data, digest, strlen(digest));
+    assert_true(got.id != 0);
+    return got.id;
+}
+
+static uint64_t model_that_answers(struct client *client)
+{
+    struct wire_complete brief = raw_request(endless, 2);
+    struct wire_done done;
+    wire_put_complete(&client->out, 501, &brief);
+    client_send(client);
+    assert_int_equal(wire_get_done(client_expect(client, WIRE_DONE, 501), &done), DSR1_OK);
+    return done.model;
+}
+
+static void the_digest_of_a_model_is_read_once(void **state)
+{
+    (void) state;
+    char folder[] = "/tmp/dsr1-digest-XXXXXX", command[600], digest[80], notes[100], model[100];
+    struct engine_process engine;
+    assert_non_null(mkdtemp(folder));
+    snprintf(notes, sizeof notes, "%s/notes", folder);
+    snprintf(model, sizeof model, "%s/model.gguf", folder);
+    snprintf(command, sizeof command, "cp %s %s && sha256sum %s", TEST_MODEL, model, model);
+    ask_shell(command, digest, sizeof digest);
+    const char *const more[] = {"--digests", notes, "--model", model, NULL};
+
+    engine_start(&engine, more);
+    struct client client = client_open(&engine);
+    uint64_t id = expect_digest(&client, digest);
+    assert_int_equal(model_that_answers(&client), id);
+    client_close(&client);
+    engine_end(&engine);
+
+    /* What is noted is believed, so the file was not read again. */
+    memset(digest, 'a', 64);
+    snprintf(command, sizeof command, "sed -i 's/[0-9a-f]*$/%s/' %s", digest, notes);
+    assert_int_equal(system(command), 0);
+    engine_start(&engine, more);
+    client = client_open(&engine);
+    assert_int_equal(expect_digest(&client, digest), id);
+
+    /* Another file of that name is another model. */
+    snprintf(command, sizeof command, "cp %s %s.new && mv %s.new %s && sha256sum %s", TEST_MODEL, model, model, model,
+             model);
+    ask_shell(command, digest, sizeof digest);
+    wire_put_reload(&client.out, 7, wire_text(""));
+    client_send(&client);
+    client_expect(&client, WIRE_RELOAD_RESULT, 7);
+    assert_int_not_equal(expect_digest(&client, digest), id);
+    assert_int_not_equal(model_that_answers(&client), id);
+    client_close(&client);
+    engine_end(&engine);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 /* The answer begun before a reload ends as it would have, and later ones come from the new model. */
 static void a_reload_drops_no_running_request(void **state)
 {
@@ -270,6 +348,7 @@ int main(void)
         cmocka_unit_test(a_healed_answer_goes_on_in_the_word),
         cmocka_unit_test(a_timeout_ends_an_answer_with_what_there_is),
         cmocka_unit_test(a_reload_drops_no_running_request),
+        cmocka_unit_test(the_digest_of_a_model_is_read_once),
         cmocka_unit_test(a_model_that_cannot_be_loaded_leaves_the_old_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

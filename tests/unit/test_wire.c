@@ -67,12 +67,12 @@ static const struct wire_score score = {.terms = {3, 0, {"", 0}},
 static const struct wire_embed embed = {{0, 10, {"", 0}}, DSR1_POOLING_MEAN, {"some text", 9}};
 static const struct wire_tokens tokens = {true, true, {"some text", 9}};
 static const struct wire_piece a_piece = {{"text", 4}, {"thought", 7}, 0, {"", 0}};
-static const struct wire_done done = {DSR1_FINISH_STOP, {1, 2, 3, 4.5, 5.5, 6.5}, {{"text", 4}, {"", 0}, 0, {"", 0}}};
-static const struct wire_score_result scores = {{1, 2, 3, 4.5, 5.5, 6.5}, 2, {-1.5, -2.5}, {3, 4}};
-static const struct wire_embed_result embedding = {{1, 2, 3, 4.5, 5.5, 6.5}, 3, {0.5f, -0.25f, 0.125f}};
+static const struct wire_done done = {DSR1_FINISH_STOP, {1, 2, 3, 4.5, 5.5, 6.5}, (uint64_t) 7 << 40, {{"text", 4}, {"", 0}, 0, {"", 0}}};
+static const struct wire_score_result scores = {{1, 2, 3, 4.5, 5.5, 6.5}, (uint64_t) 7 << 40, 2, {-1.5, -2.5}, {3, 4}};
+static const struct wire_embed_result embedding = {{1, 2, 3, 4.5, 5.5, 6.5}, (uint64_t) 7 << 40, 3, {0.5f, -0.25f, 0.125f}};
 static const struct wire_model model = {.path = {"m.gguf", 6}, .name = {"M", 1}, .architecture = {"llama", 5},
                                         .file_type = {"Q8_0", 4}, .template_name = {"chatml", 6}, .digest = {"ab", 2},
-                                        .n_parameters = 7, .size = 8, .n_layers = 9, .n_embd = 10, .n_vocab = 11,
+                                        .id = (uint64_t) 6 << 40, .n_parameters = 7, .size = 8, .n_layers = 9, .n_embd = 10, .n_vocab = 11,
                                         .n_experts = 12, .n_experts_used = 13, .n_context_train = 14,
                                         .context_size = 15, .has_fim = true, .opens_reasoning = true};
 static const struct wire_adapter adapter = {{"llama", 5}, 16, 210, 32.5f, (uint64_t) 9 << 33};
@@ -366,7 +366,7 @@ static void wild_values_are_refused(void **state)
     assert_wild(put_tokens, get_tokens, 0, 2);                              /* a truth */
     assert_wild(put_done, get_done, 0, DSR1_FINISH_TIMEOUT + 1);
     assert_wild(put_text_event, get_text_event, 8 + 4 + 7, 1);              /* one token, of which there is nothing */
-    assert_wild(put_score_result, get_score_result, 12 + 24, 3);            /* three scores where two lie */
+    assert_wild(put_score_result, get_score_result, 12 + 24 + 8, 3);            /* three scores where two lie */
     assert_wild(put_hello, get_hello, 0, 'x');
 }
 
