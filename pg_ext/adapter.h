@@ -48,6 +48,9 @@ extern void adapter_raise_unfit(const char *message, const char *name, int sqlst
 /* Stores an adapter, as dsr1_adapter_put() does. */
 extern void adapter_put(const char *name, Datum bytes, const char *comment, char digest[ADAPTER_DIGEST + 1]);
 
+/* Raises 42501 if an adapter of this name belongs to a role that this one is no member of. */
+extern void adapter_check_mine(const char *name);
+
 /* A stored one's bytes, as they lie in the table; false: there is none.  Close it in any case. */
 typedef struct StoredAdapter
 {

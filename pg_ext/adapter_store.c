@@ -58,6 +58,15 @@ owner_of(const char *name)
 	return owner;
 }
 
+void
+adapter_check_mine(const char *name)
+{
+	Oid			owner = owner_of(name);
+
+	if (OidIsValid(owner))
+		check_owner(owner, name);
+}
+
 /* ------------------------------------------------------------------
  *	Putting
  * ------------------------------------------------------------------

@@ -617,11 +617,8 @@ CREATE TABLE dsr1_grpo_run (
     job bigint PRIMARY KEY REFERENCES dsr1_job ON DELETE CASCADE,
     reward text NOT NULL,
     token text NOT NULL,
-    steps int NOT NULL,
-    adapter_data bytea
+    steps int NOT NULL
 );
-
-ALTER TABLE dsr1_grpo_run ALTER adapter_data SET STORAGE EXTERNAL;
 
 CREATE TABLE dsr1_grpo_prompt (
     job bigint NOT NULL REFERENCES dsr1_job ON DELETE CASCADE,
@@ -735,7 +732,7 @@ COMMENT ON COLUMN dsr1_jobs.done IS 'answers written so far';
 COMMENT ON COLUMN dsr1_jobs.failed IS 'rows in dsr1_job_errors that are not tried again by themselves';
 COMMENT ON COLUMN dsr1_jobs.eta IS 'time left, at the speed of late';
 COMMENT ON COLUMN dsr1_jobs.model_digest IS 'SHA-256 of the model file that gave the answers';
-COMMENT ON COLUMN dsr1_jobs.adapter_digest IS 'SHA-256 of the adapter that the job asks with, NULL for none';
+COMMENT ON COLUMN dsr1_jobs.adapter_digest IS 'SHA-256 of the adapter that the job asks with, or has trained; NULL for none';
 COMMENT ON COLUMN dsr1_jobs.prompt_digest IS 'SHA-256 of the prompt, as the column holds it';
 
 CREATE VIEW dsr1_job_errors AS
@@ -831,7 +828,7 @@ CREATE VIEW dsr1_grpo_runs AS
                 THEN pg_catalog.make_interval(secs => (g.steps - j.done) / j.rows_per_s) END AS eta,
            j.category, j.sqlstate, j.last_error, j.next_attempt, j.created, j.started, j.finished,
            j.prompt AS prompts, j.options, j.seed, j.model_digest, j.version,
-           pg_catalog.octet_length(g.adapter_data) AS adapter_bytes
+           j.adapter_digest
       FROM @extschema@.dsr1_job j JOIN @extschema@.dsr1_grpo_run g ON g.job = j.id
            LEFT JOIN LATERAL (SELECT s.reward FROM @extschema@.dsr1_grpo_step s
                                WHERE s.job = j.id AND s.reward IS NOT NULL ORDER BY s.step DESC LIMIT 1) l ON true
@@ -847,7 +844,7 @@ COMMENT ON COLUMN dsr1_grpo_runs.step IS 'steps done';
 COMMENT ON COLUMN dsr1_grpo_runs.reward IS 'mean of the last step';
 COMMENT ON COLUMN dsr1_grpo_runs.eval_reward IS 'mean of answers to the prompts set aside, when they were last looked at';
 COMMENT ON COLUMN dsr1_grpo_runs.errors IS 'answers that the reward function failed on';
-COMMENT ON COLUMN dsr1_grpo_runs.adapter_bytes IS 'size of the adapter, once it is done';
+COMMENT ON COLUMN dsr1_grpo_runs.adapter_digest IS 'SHA-256 of the adapter, once it is done and stands in dsr1_adapters';
 
 CREATE VIEW dsr1_grpo_steps AS
     SELECT s.job AS run, s.step, s.at, s.reward, s.reward_std, s.eval_reward, s.loss, s.kl, s.entropy, s.length, s.ended,

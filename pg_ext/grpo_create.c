@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "adapter.h"
 #include "dsr1.h"
 #include "fmgr.h"
 #include "grpo_folder.h"
@@ -150,6 +151,7 @@ make_run(const char *adapter, const char *prompts, Oid reward, Jsonb *given)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the adapter needs a name")));
+	adapter_check_mine(adapter);
 	job_check_login(owner);
 	name = grpo_reward_name(reward);
 	job = insert_run(adapter, prompts, name, given, &options, owner);

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "adapter.h"
 #include "grpo_steps.h"
 #include "job_access.h"
 #include "mb/pg_wchar.h"
@@ -98,9 +99,12 @@ grpo_steps_write(const Job *job, const GrpoStep *step, bool with_samples)
 void
 grpo_steps_finish(const Job *job, bytea *adapter)
 {
-	Datum		values[2] = {Int64GetDatum(job->id), PointerGetDatum(adapter)};
+	char		digest[ADAPTER_DIGEST + 1];
+	Datum		values[2] = {Int64GetDatum(job->id)};
 
-	(void) job_execute_as_owner("UPDATE @.dsr1_grpo_run SET adapter_data = $2 WHERE job = $1", "ly", values, NULL);
-	(void) job_execute_as_owner("UPDATE @.dsr1_job SET state = 'done', finished = pg_catalog.now(), last_error = NULL WHERE id = $1"
-								" RETURNING pg_catalog.pg_notify('dsr1_job', id::text)", "l", values, NULL);
+	adapter_put(job->target, PointerGetDatum(adapter), psprintf("trained by run " INT64_FORMAT, job->id), digest);
+	values[1] = CStringGetTextDatum(digest);
+	(void) job_execute_as_owner("UPDATE @.dsr1_job SET state = 'done', finished = pg_catalog.now(), last_error = NULL,"
+								" adapter_digest = $2 WHERE id = $1"
+								" RETURNING pg_catalog.pg_notify('dsr1_job', id::text)", "lt", values, NULL);
 }

@@ -66,4 +66,4 @@ SELECT dsr1_job_wait(:run) AS over;
 SELECT step, round(reward::numeric, 3) AS reward, round(eval_reward::numeric, 3) AS aside, round(entropy::numeric, 2) AS entropy, errors
   FROM dsr1_grpo_steps WHERE run = :run AND (eval_reward IS NOT NULL OR step % 10 = 0) ORDER BY step;
 SELECT step, reward, completion FROM dsr1_grpo_rollouts WHERE run = :run AND n = 1 ORDER BY step DESC LIMIT 5;
-SELECT state, errors, adapter_bytes, last_error FROM dsr1_grpo_runs WHERE id = :run;
+SELECT state, errors, adapter_digest, last_error FROM dsr1_grpo_runs WHERE id = :run;

@@ -43,4 +43,4 @@ SELECT dsr1_grpo('labels', 'SELECT system, prompt, meta FROM grpo_labels.task WH
 SELECT dsr1_job_wait(:run) AS over;
 SELECT step, round(reward::numeric, 3) AS reward, round(eval_reward::numeric, 3) AS aside, round(entropy::numeric, 2) AS entropy, errors
   FROM dsr1_grpo_steps WHERE run = :run AND eval_reward IS NOT NULL ORDER BY step;
-SELECT state, errors, adapter_bytes, last_error FROM dsr1_grpo_runs WHERE id = :run;
+SELECT state, errors, adapter_digest, last_error FROM dsr1_grpo_runs WHERE id = :run;

@@ -52,7 +52,7 @@ sub begin
 # A run from its beginning to its end
 my $run = begin('counter', 'short', eval => q{"SELECT prompt, jsonb_build_object(''wanted'', wanted) AS meta FROM tasks"}, eval_every => 3);
 is(sql("SELECT dsr1_job_wait($run, '60 s')"), 't', 'a run ends');
-is(sql("SELECT state, step, steps, errors, adapter_bytes > 1000, last_error IS NULL FROM dsr1_grpo_runs WHERE id = $run"),
+is(sql("SELECT state, step, steps, errors, adapter_digest IS NOT NULL, last_error IS NULL FROM dsr1_grpo_runs WHERE id = $run"),
 	'done|6|6|0|t|t', 'with an adapter');
 is(sql("SELECT string_agg(step::text, ',' ORDER BY step), count(reward), count(eval_reward) FROM dsr1_grpo_steps WHERE run = $run"),
 	'0,1,2,3,4,5,6|6|3', 'each step has a row, and the looks aside are there');
@@ -61,7 +61,9 @@ is( sql("SELECT bool_and(reward BETWEEN 0 AND 1 AND reward_std >= 0 AND entropy 
 is( sql("SELECT count(*), bool_and(reward = short(prompt, completion, jsonb_build_object('wanted', replace(prompt, 'count to ', '')::int)))
 		FROM dsr1_grpo_rollouts WHERE run = $run"), '24|t', 'four answers of each step are kept, with what the function says of them');
 is(sql("SELECT kind, target, done, total, pending FROM dsr1_jobs WHERE id = $run"), 'grpo|counter|6|6|0', 'it is a job');
-is(sql("SELECT substr(adapter_data, 1, 4)::text FROM dsr1_grpo_run WHERE job = $run"), '\x47475546', 'the adapter is a GGUF file');
+is( sql("SELECT a.digest = r.adapter_digest, a.owner = r.owner, a.comment FROM dsr1_adapters a JOIN dsr1_grpo_runs r ON r.adapter = a.name WHERE r.id = $run"),
+	"t|t|trained by run $run", 'its adapter is in the catalogue');
+is(sql("SELECT dsr1_complete('count to 5', max_tokens => 8, raw => true, adapter => 'counter') IS NOT NULL"), 't', 'and answers');
 ok(wait_until(sub { !glob($node->data_dir . '/dsr1_grpo/*') }), 'nothing is left in the data directory');
 
 # What is refused at once

@@ -115,7 +115,7 @@ ok(run_is($run, "state = 'done'"), 'it comes to its end by itself')
 is(curve($run), curve($whole), 'the curve is that of the undisturbed run');
 is(rollouts($run), rollouts($whole), 'so are the answers');
 is(errors($run), errors($whole), 'and the errors');
-is($node->safe_psql('postgres', "SELECT count(DISTINCT adapter_data) FROM dsr1_grpo_run WHERE job IN ($run, $whole)"), 1,
+is($node->safe_psql('postgres', "SELECT count(DISTINCT adapter_digest) FROM dsr1_grpo_runs WHERE id IN ($run, $whole)"), 1,
 	'and the adapter, in every bit');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM calls'), '>', 0, 'rewards were asked for');
 ok(wait_until(sub { !glob($node->data_dir . '/dsr1_grpo/*') }), 'nothing is left in the data directory');
