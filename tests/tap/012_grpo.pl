@@ -198,7 +198,7 @@ for my $name ('json', 'labels', 'sql')
 	IPC::Run::run([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-v', "more=$small", '-f', "$ENV{TESTDIR}/examples/grpo_$name/grpo.sql" ],
 		'>', \$out, '2>', \$err);
 	diag($err) if $err =~ /ERROR/;
-	like($out, qr/^t\n0\|.*\n1\|.*\n2\|.*\ndone\|0\|\d+\|$/s, "examples/grpo_$name runs");
+	like($out, qr/^t\n0\|.*\n1\|.*\n2\|.*\ndone\|0\|[0-9a-f]{64}\|$/s, "examples/grpo_$name runs");
 }
 is( sql(q~SELECT string_agg(grpo_json.reward('', a, '{"item": "lamp", "price": 5}')::numeric(3, 2)::text, ' ')
 	FROM unnest(ARRAY['{"item": "lamp", "price": 5}', '{"item": "Lamp", "price": "5 euros"}', '{"item": "sofa", "price": 9}', '{"item": "lamp"}',
