@@ -12,12 +12,10 @@
 #include "grpo_options.h"
 
 #include <limits.h>
-#include <math.h>
 
 #include "compat.h"
+#include "option_value.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/numeric.h"
 
 typedef enum OptionKind
 {
@@ -77,41 +75,17 @@ static const Option known_options[] = {
 	{"threads", "--threads", OPTION_INT, 1, 1024, NULL}
 };
 
-static void
-pg_attribute_noreturn()
-refuse(const char *name, const char *wanted)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("option \"%s\" must be %s", name, wanted)));
-}
-
 /* ------------------------------------------------------------------
  *	Values
  * ------------------------------------------------------------------
  */
 
-static char *
-read_text(const Option *option, const JsonbValue *value)
-{
-	if (value->type != jbvString)
-		refuse(option->name, "a string");
-	return pnstrdup(value->val.string.val, value->val.string.len);
-}
-
 static double
 read_number(const Option *option, const JsonbValue *value)
 {
-	double		number = NAN;
-
-	if (value->type == jbvNumeric)
-		number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-													NumericGetDatum(value->val.numeric)));
-	if (!(number >= option->least && number <= option->most))
-		refuse(option->name, psprintf("a number between %g and %g", option->least, option->most));
-	if (option->kind == OPTION_INT && number != floor(number))
-		refuse(option->name, "a whole number");
-	return number;
+	if (option->kind == OPTION_INT)
+		return option_whole_number(option->name, value, option->least, option->most);
+	return option_number(option->name, value, option->least, option->most);
 }
 
 static bool
@@ -126,7 +100,7 @@ is_word(const char *word, size_t length, const char *words)
 static char *
 read_words(const Option *option, const JsonbValue *value)
 {
-	char	   *text = read_text(option, value);
+	char	   *text = option_string(option->name, value);
 	const char *at = text;
 
 	for (;;)
@@ -134,20 +108,12 @@ read_words(const Option *option, const JsonbValue *value)
 		size_t		length = option->kind == OPTION_WORDS ? strcspn(at, ",") : strlen(at);
 
 		if (!is_word(at, length, option->words))
-			refuse(option->name, psprintf("%s %s", option->kind == OPTION_WORDS ? "a list, with commas, of" : "one of",
+			option_refuse(option->name, psprintf("%s %s", option->kind == OPTION_WORDS ? "a list, with commas, of" : "one of",
 										  option->words));
 		if (at[length] == '\0')
 			return text;
 		at += length + 1;
 	}
-}
-
-static bool
-read_bool(const Option *option, const JsonbValue *value)
-{
-	if (value->type != jbvBool)
-		refuse(option->name, "true or false");
-	return value->val.boolean;
 }
 
 /* ------------------------------------------------------------------
@@ -182,13 +148,13 @@ read_value(GrpoOptions *options, const Option *option, const JsonbValue *value, 
 	switch (option->kind)
 	{
 		case OPTION_BOOL:
-			*given = read_bool(option, value);
+			*given = option_bool(option->name, value);
 			return NULL;
 		case OPTION_WORD:
 		case OPTION_WORDS:
 			return read_words(option, value);
 		case OPTION_TEXT:
-			options->eval = read_text(option, value);
+			options->eval = option_string(option->name, value);
 			return options->eval;
 		default:
 			number = read_number(option, value);

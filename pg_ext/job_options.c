@@ -9,8 +9,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "compat.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -20,11 +18,11 @@
 #include "catalog/pg_type.h"
 #include "engine_text.h"
 #include "job_options.h"
+#include "option_value.h"
 #include "settings.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/numeric.h"
 #include "utils/rel.h"
 
 #define INTEGER		"-?(0|[1-9][0-9]{0,%d})"
@@ -36,54 +34,6 @@
  * ------------------------------------------------------------------
  */
 
-static void
-pg_attribute_noreturn()
-refuse(const char *name, const char *wanted)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("option \"%s\" must be %s", name, wanted)));
-}
-
-static char *
-read_string(const char *name, const JsonbValue *value)
-{
-	if (value->type != jbvString)
-		refuse(name, "a string");
-	return pnstrdup(value->val.string.val, value->val.string.len);
-}
-
-static bool
-read_bool(const char *name, const JsonbValue *value)
-{
-	if (value->type != jbvBool)
-		refuse(name, "true or false");
-	return value->val.boolean;
-}
-
-static double
-read_number(const char *name, const JsonbValue *value, double least, double most)
-{
-	double		number = NAN;
-
-	if (value->type == jbvNumeric)
-		number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-													NumericGetDatum(value->val.numeric)));
-	if (!(number >= least && number <= most))
-		refuse(name, psprintf("a number between %g and %g", least, most));
-	return number;
-}
-
-static int
-read_int(const char *name, const JsonbValue *value, int least, int most)
-{
-	double		number = read_number(name, value, least, most);
-
-	if (number != floor(number))
-		refuse(name, "a whole number");
-	return (int) number;
-}
-
 /* A string, or an array of strings. */
 static List *
 read_strings(const char *name, JsonbValue *value, bool one_will_do)
@@ -91,19 +41,19 @@ read_strings(const char *name, JsonbValue *value, bool one_will_do)
 	List	   *strings = NIL;
 
 	if (one_will_do && value->type == jbvString)
-		return list_make1(read_string(name, value));
+		return list_make1(option_string(name, value));
 	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
-		refuse(name, "an array of strings");
+		option_refuse(name, "an array of strings");
 	for (uint32 i = 0; i < JsonContainerSize(value->val.binary.data); i++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(value->val.binary.data, i);
 
 		if (element->type != jbvString || element->val.string.len == 0)
-			refuse(name, "an array of strings that are not empty");
-		strings = lappend(strings, read_string(name, element));
+			option_refuse(name, "an array of strings that are not empty");
+		strings = lappend(strings, option_string(name, element));
 	}
 	if (strings == NIL)
-		refuse(name, "an array of at least one string");
+		option_refuse(name, "an array of at least one string");
 	return strings;
 }
 
@@ -111,7 +61,7 @@ static char *
 read_object(const char *name, JsonbValue *value)
 {
 	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
-		refuse(name, "an object");
+		option_refuse(name, "an object");
 	return JsonbToCString(NULL, value->val.binary.data, -1);
 }
 
@@ -121,39 +71,39 @@ read_one(JobOptions *options, const char *name, JsonbValue *value)
 	if (strcmp(name, "key") == 0)
 		options->key = read_strings(name, value, true);
 	else if (strcmp(name, "where") == 0)
-		options->where = read_string(name, value);
+		options->where = option_string(name, value);
 	else if (strcmp(name, "labels") == 0)
 		options->labels = read_strings(name, value, false);
 	else if (strcmp(name, "schema") == 0)
 		options->schema = read_object(name, value);
 	else if (strcmp(name, "type") == 0)
-		options->type = read_string(name, value);
+		options->type = option_string(name, value);
 	else if (strcmp(name, "system") == 0)
-		options->system = read_string(name, value);
+		options->system = option_string(name, value);
 	else if (strcmp(name, "into") == 0)
-		options->into = read_string(name, value);
+		options->into = option_string(name, value);
 	else if (strcmp(name, "adapter") == 0)
-		options->adapter = read_string(name, value);
+		options->adapter = option_string(name, value);
 	else if (strcmp(name, "watch") == 0)
-		options->watch = read_bool(name, value);
+		options->watch = option_bool(name, value);
 	else if (strcmp(name, "raw") == 0)
-		options->raw = read_bool(name, value);
+		options->raw = option_bool(name, value);
 	else if (strcmp(name, "audit") == 0)
-		options->audit = read_bool(name, value);
+		options->audit = option_bool(name, value);
 	else if (strcmp(name, "batch") == 0)
-		options->batch = read_int(name, value, 1, JOB_BATCH_MAX);
+		options->batch = (int) option_whole_number(name, value, 1, JOB_BATCH_MAX);
 	else if (strcmp(name, "max_errors") == 0)
-		options->max_errors = read_int(name, value, -1, PG_INT32_MAX);
+		options->max_errors = (int) option_whole_number(name, value, -1, PG_INT32_MAX);
 	else if (strcmp(name, "retries") == 0)
-		options->retries = read_int(name, value, 0, 1000);
+		options->retries = (int) option_whole_number(name, value, 0, 1000);
 	else if (strcmp(name, "priority") == 0)
-		options->priority = read_int(name, value, -1000, 0);
+		options->priority = (int) option_whole_number(name, value, -1000, 0);
 	else if (strcmp(name, "max_tokens") == 0)
-		options->max_tokens = read_int(name, value, 1, PG_INT32_MAX);
+		options->max_tokens = (int) option_whole_number(name, value, 1, PG_INT32_MAX);
 	else if (strcmp(name, "temperature") == 0)
-		options->temperature = read_number(name, value, 0, 100);
+		options->temperature = option_number(name, value, 0, 100);
 	else if (strcmp(name, "seed") == 0)
-		options->seed = (int64) read_number(name, value, -9007199254740992.0, 9007199254740992.0);
+		options->seed = (int64) option_number(name, value, -9007199254740992.0, 9007199254740992.0);
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -176,9 +126,9 @@ check_together(const JobOptions *options)
 	for (int i = 0; i < lengthof(types) && !known; i++)
 		known = strcmp(options->type, types[i]) == 0;
 	if (!known)
-		refuse("type", "text, boolean, integer, number, date or json");
+		option_refuse("type", "text, boolean, integer, number, date or json");
 	if (list_length(options->labels) > WIRE_LIST_MAX)
-		refuse("labels", psprintf("at most %d strings", WIRE_LIST_MAX));
+		option_refuse("labels", psprintf("at most %d strings", WIRE_LIST_MAX));
 	if (options->raw && options->system)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -13,6 +13,7 @@
 
 #include "catalog/pg_type.h"
 #include "engine_text.h"
+#include "option_value.h"
 #include "options.h"
 #include "settings.h"
 #include "utils/builtins.h"
@@ -120,19 +121,11 @@ options_find(Jsonb *object, const char *key)
 	return value && value->type != jbvNull ? value : NULL;
 }
 
-static void
-raise_wrong(const char *name, const char *what)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("option \"%s\" must be %s", name, what)));
-}
-
 static float8
 number_of(const char *name, const JsonbValue *value)
 {
 	if (value->type != jbvNumeric)
-		raise_wrong(name, "a number");
+		option_refuse(name, "a number");
 	return DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(value->val.numeric)));
 }
 
@@ -140,7 +133,7 @@ static int64
 integer_of(const char *name, const JsonbValue *value)
 {
 	if (value->type != jbvNumeric)
-		raise_wrong(name, "a whole number");
+		option_refuse(name, "a whole number");
 	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value->val.numeric)));
 }
 
@@ -157,14 +150,14 @@ read_stop_json(struct wire_complete *complete, const JsonbValue *value)
 		return;
 	}
 	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
-		raise_wrong("stop", "a string or an array of strings");
+		option_refuse("stop", "a string or an array of strings");
 	it = JsonbIteratorInit(value->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
 		if (token != WJB_ELEM)
 			continue;
 		if (element.type != jbvString)
-			raise_wrong("stop", "a string or an array of strings");
+			option_refuse("stop", "a string or an array of strings");
 		add_stop(complete, cstring_to_text_with_len(element.val.string.val, element.val.string.len));
 	}
 }
@@ -201,13 +194,13 @@ read_option(struct wire_complete *c, const char *name, const JsonbValue *value)
 	else if (strcmp(name, "think") == 0)
 	{
 		if (value->type != jbvBool)
-			raise_wrong(name, "true or false");
+			option_refuse(name, "true or false");
 		c->prompt.think = value->val.boolean ? WIRE_THINK_ON : WIRE_THINK_OFF;
 	}
 	else if (strcmp(name, "adapter") == 0)
 	{
 		if (value->type != jbvString)
-			raise_wrong(name, "a name");
+			option_refuse(name, "a name");
 		options_set_adapter(c, pnstrdup(value->val.string.val, value->val.string.len));
 	}
 	else

@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * option_value.h
+ *	  values of options that jsonb names, for jobs and for training
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OPTION_VALUE_H
+#define OPTION_VALUE_H
+
+#include "utils/jsonb.h"
+
+/* Raises 22023: option "name" must be `wanted`.  The others raise it, too. */
+extern void option_refuse(const char *name, const char *wanted) pg_attribute_noreturn();
+
+extern char *option_string(const char *name, const JsonbValue *value);
+extern bool option_bool(const char *name, const JsonbValue *value);
+extern double option_number(const char *name, const JsonbValue *value, double least, double most);
+
+/* The same, and whole. */
+extern double option_whole_number(const char *name, const JsonbValue *value, double least, double most);
+
+#endif							/* OPTION_VALUE_H */
