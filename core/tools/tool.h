@@ -142,6 +142,9 @@ bool tool_interrupted(void);
 /* Ends the program as Ctrl-C does where nobody catches it, so that shells know. */
 void tool_die_of_interrupt(void) __attribute__((noreturn));
 
+/* "end", "length", .. as answers in JSON say it. */
+const char *tool_finish_name(dsr1_finish finish);
+
 /* Resident memory of this process in MiB, 0 where unknown. */
 double tool_resident_mib(void);
 

@@ -40,8 +40,6 @@ struct batch {
     FILE *to;
 };
 
-static const char *const finish_names[] = {"none", "end", "stop", "length", "cancelled", "error", "timeout"};
-
 static void on_event(const dsr1_event *event, void *user)
 {
     struct answer *answer = user;
@@ -102,7 +100,7 @@ static dsr1_status print_answer(struct batch *b, int index, dsr1_error *err)
         json_object_set_new(line, "error", json_string(answer->error));
     else
         json_object_set_new(line, "completion", json_stringn(answer->text.data ? answer->text.data : "", answer->text.size));
-    json_object_set_new(line, "finish", json_string(finish_names[answer->finish]));
+    json_object_set_new(line, "finish", json_string(tool_finish_name(answer->finish)));
     char *text = line ? json_dumps(line, 0) : NULL;
     dsr1_status status = text ? DSR1_OK : error_nomem(err, "an answer");
     if (text && (fprintf(b->to, "%s\n", text) < 0 || fflush(b->to) != 0))

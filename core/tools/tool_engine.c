@@ -85,6 +85,12 @@ dsr1_status tool_engine_drain_one(dsr1_engine *engine, uint64_t request, dsr1_er
     return (dsr1_status) left;
 }
 
+const char *tool_finish_name(dsr1_finish finish)
+{
+    static const char *const names[] = {"none", "end", "stop", "length", "cancelled", "error", "timeout"};
+    return names[finish];
+}
+
 double tool_resident_mib(void)
 {
     long pages = 0;

@@ -43,8 +43,6 @@ struct run {
     dsr1_error *err;
 };
 
-static const char *const finish_names[] = {"none", "end", "stop", "length", "cancelled", "error", "timeout"};
-
 /* ------------------------------------------------------------------ */
 /* The prompt                                                          */
 /* ------------------------------------------------------------------ */
@@ -291,7 +289,7 @@ static void print_stats(const struct run *o)
     fprintf(stderr, "prompt %d tokens (%d cached) in %.0f ms, %.1f tokens/s\n", u->prompt_tokens, u->cached_tokens,
             u->prefill_ms, rate(u->prompt_tokens - u->cached_tokens, u->prefill_ms));
     fprintf(stderr, "answer %d tokens in %.0f ms, %.1f tokens/s; finish: %s; cpu: %s\n", u->completion_tokens,
-            u->decode_ms, rate(u->completion_tokens, u->decode_ms), finish_names[o->finish], dsr1_cpu_name());
+            u->decode_ms, rate(u->completion_tokens, u->decode_ms), tool_finish_name(o->finish), dsr1_cpu_name());
 }
 
 static void print_token(const dsr1_model *model, int32_t id, float logprob, const char *indent)
@@ -344,7 +342,7 @@ static dsr1_status print_json(const struct run *o, const dsr1_model *model, cons
                               "prefill_ms", u->prefill_ms, "decode_ms", u->decode_ms);
     json_t *root = json_pack("{s:s, s:o, s:s, s:o}", "model", path, "text",
                              json_stringn(o->text.data ? o->text.data : "", o->text.size), "finish",
-                             finish_names[o->finish], "usage", usage);
+                             tool_finish_name(o->finish), "usage", usage);
     if (root && o->reasoning.size)
         json_object_set_new(root, "reasoning", json_stringn(o->reasoning.data, o->reasoning.size));
     if (root && o->logprobs)

@@ -14,25 +14,7 @@
 #include <jansson.h>
 
 #include "constrain_answers.h"
-#include "tokenizer_files.h"
-
-static struct tokenizer_file file;
-static struct token_table *table;
-
-static int open_all(void **state)
-{
-    dsr1_error err = {0};
-    file = open_tokenizer("models/dsr1-default.gguf");
-    assert_int_equal(token_table_open(file.tokenizer, &table, &err), DSR1_OK);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    token_table_close(table);
-    close_tokenizer(&file);
-    return 0;
-}
+#include "shipped_tokens.h"
 
 static struct constraint *open_text(dsr1_constraint_kind kind, const char *text)
 {

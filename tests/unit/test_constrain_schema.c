@@ -14,25 +14,7 @@
 #include <cmocka.h>
 
 #include "constrain_answers.h"
-#include "tokenizer_files.h"
-
-static struct tokenizer_file file;
-static struct token_table *table;
-
-static int open_all(void **state)
-{
-    dsr1_error err = {0};
-    file = open_tokenizer("models/dsr1-default.gguf");
-    assert_int_equal(token_table_open(file.tokenizer, &table, &err), DSR1_OK);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    token_table_close(table);
-    close_tokenizer(&file);
-    return 0;
-}
+#include "shipped_tokens.h"
 
 /* The text goes through token by token, and may end there. */
 static bool admits(const char *schema, const char *text)

@@ -15,40 +15,10 @@
 #include <cmocka.h>
 
 #include "code_grammar.h"
-#include "tokenizer_files.h"
+#include "lsp_place.h"
+#include "shipped_tokens.h"
 
 #include <string.h>
-
-static struct tokenizer_file file;
-static struct token_table *table;
-
-static int open_all(void **state)
-{
-    dsr1_error err = {0};
-    file = open_tokenizer("models/dsr1-default.gguf");
-    assert_int_equal(token_table_open(file.tokenizer, &table, &err), DSR1_OK);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    token_table_close(table);
-    close_tokenizer(&file);
-    return 0;
-}
-
-/* Takes a text with | at the cursor apart. */
-static void take_place(struct surroundings *around, const char *text)
-{
-    struct document document = {.uri = ""};
-    struct window window = {10000, 10000, 64};
-    const char *cursor = strchr(text, '|');
-    size_t before = (size_t) (cursor - text), behind = strlen(cursor + 1);
-    assert_true(document_change(&document, 0, 0, text, before));
-    assert_true(document_change(&document, before, before, cursor + 1, behind));
-    assert_true(surroundings_take(around, &document, &window, before, before, ""));
-    gap_text_free(&document.text);
-}
 
 static struct constraint *compile(const char *gbnf)
 {

@@ -11,29 +11,16 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "document.h"
+#include "lsp_place.h"
 #include "polish.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Takes a text with | at the cursor apart. */
-static void place(struct surroundings *around, const char *text)
-{
-    struct document document = {.uri = ""};
-    struct window window = {10000, 10000, 64};
-    const char *cursor = strchr(text, '|');
-    size_t before = (size_t) (cursor - text), behind = strlen(cursor + 1);
-    assert_true(document_change(&document, 0, 0, text, before));
-    assert_true(document_change(&document, before, before, cursor + 1, behind));
-    assert_true(surroundings_take(around, &document, &window, before, before, ""));
-    gap_text_free(&document.text);
-}
-
 static void check(bool line_only, const char *text, const char *wrote, const char *want, size_t replaced)
 {
     struct surroundings around;
-    place(&around, text);
+    take_place(&around, text);
     struct polish polish = {.around = &around, .line_only = line_only};
     buffer_string(&polish.text, wrote);
     polish_place(&polish);
@@ -75,7 +62,7 @@ static void a_block_ends_where_the_indentation_falls(void **state)
 static void a_block_is_complete_when_more_would_be_cut(void **state)
 {
     struct surroundings around;
-    place(&around, "def f(x):|");
+    take_place(&around, "def f(x):|");
     const char *text = "\n    y = x\n\n    return y\n\n\ndef g";
     assert_true(polish_complete(&around, false, text, strlen(text)));
     assert_false(polish_complete(&around, false, text, strlen(text) - 5));
@@ -193,7 +180,7 @@ static void each_step_counts_its_hits(void **state)
 {
     struct surroundings around;
     unsigned long long before = atomic_load(&polish_counts[3]);
-    place(&around, "x = |");
+    take_place(&around, "x = |");
     struct polish polish = {.around = &around, .line_only = true};
     buffer_string(&polish.text, "foo\nbar");
     polish_place(&polish);
