@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* ------------------------------------------------------------------ */
 /* JSON                                                                */
@@ -27,30 +28,68 @@ static bool filled(const json_t *value)
     return value && !json_is_null(value) && !(json_is_string(value) && json_string_length(value) == 0);
 }
 
-/* The share of wanted keys that are there with a value, less what nobody asked for. */
-static double share_of_keys(json_t *object, json_t *keys)
+static bool is_type(const json_t *value, const char *type)
 {
-    size_t wanted = json_array_size(keys), found = 0, i;
-    json_t *key;
-    json_array_foreach(keys, i, key) {
-        const char *name = json_string_value(key);
+    if (strcmp(type, "number") == 0)
+        return json_is_number(value);
+    if (strcmp(type, "boolean") == 0)
+        return json_is_boolean(value);
+    static const char *const names[] = {[JSON_OBJECT] = "object", [JSON_ARRAY] = "array", [JSON_STRING] = "string",
+                                        [JSON_INTEGER] = "integer"};
+    size_t kind = (size_t) json_typeof(value);
+    return kind < sizeof names / sizeof *names && strcmp(type, names[kind]) == 0;
+}
+
+/* Letters' case and space around a text do not count: "Red" is the red that was asked for. */
+static bool is_value(const json_t *value, const json_t *wanted)
+{
+    if (json_is_number(value) && json_is_number(wanted))
+        return json_number_value(value) == json_number_value(wanted);
+    if (!json_is_string(value) || !json_is_string(wanted))
+        return json_equal(value, wanted);
+    const char *text = json_string_value(value), *other = json_string_value(wanted);
+    size_t size = strlen(other);
+    while (isspace((unsigned char) *text))
+        text++;
+    return strncasecmp(text, other, size) == 0 && text[size + strspn(text + size, " \t\r\n")] == 0;
+}
+
+/* What a key is worth: nothing without a value, half where the value is not what meta says of it. */
+static double worth_of_key(const json_t *meta, const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key), *wanted = json_object_get(json_object_get(meta, "values"), key);
+    const char *type = json_string_value(json_object_get(json_object_get(meta, "types"), key));
+    if (!filled(value))
+        return 0;
+    return (type && !is_type(value, type)) || (wanted && !is_value(value, wanted)) ? 0.5 : 1;
+}
+
+/* The share of wanted keys that are there with the right values, less what nobody asked for. */
+static double share_of_keys(const json_t *meta, const json_t *object)
+{
+    const json_t *keys = json_object_get(meta, "keys");
+    size_t wanted = json_array_size(keys), found = 0;
+    double worth = 0;
+    for (size_t i = 0; i < wanted; i++) {
+        const char *name = json_string_value(json_array_get(keys, i));
         found += name && filled(json_object_get(object, name));
+        worth += name ? worth_of_key(meta, object, name) : 0;
     }
     size_t more = json_object_size(object) > found ? json_object_size(object) - found : 0;
-    double share = wanted > 0 ? (double) found / (double) wanted : 1;
+    double share = wanted > 0 ? worth / (double) wanted : 1;
     return share / (1 + 0.5 * (double) more);
 }
 
 /* Text around an object is worth a little: there must be a way up to the object alone. */
 static double json_reward(const struct reward_item *item)
 {
-    json_t *meta = meta_of(item), *keys = json_object_get(meta, "keys");
+    json_t *meta = meta_of(item);
     json_t *value = json_loadb(item->answer, item->size, JSON_REJECT_DUPLICATES, NULL);
     double reward = 0;
-    if (!json_is_array(keys)) {
+    if (!json_is_array(json_object_get(meta, "keys"))) {
         reward = NAN;
     } else if (json_is_object(value)) {
-        reward = 0.4 + 0.6 * share_of_keys(value, keys);
+        reward = 0.4 + 0.6 * share_of_keys(meta, value);
     } else {
         const char *open = memchr(item->answer, '{', item->size);
         json_t *inner = NULL;
@@ -58,7 +97,7 @@ static double json_reward(const struct reward_item *item)
             inner = json_loadb(open, item->size - (size_t) (open - item->answer),
                                JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, NULL);
         if (json_is_object(inner))
-            reward = 0.1 + 0.2 * share_of_keys(inner, keys);
+            reward = 0.1 + 0.2 * share_of_keys(meta, inner);
         else if (open)
             reward = 0.05;
         json_decref(inner);

@@ -37,7 +37,8 @@ struct reward {
 
 /*
  * A built-in reward:
- *   json       1 for a JSON object that has exactly meta.keys, less for nearer misses (docs/training.md)
+ *   json       1 for a JSON object that has exactly meta.keys, of meta.types and with meta.values where these name them;
+ *              less for nearer misses (docs/training.md)
  *   label      1 for meta.answer, 0.1 for another of meta.labels, 0 else
  *   match      1 for meta.answer, surrounding space aside
  *   length     1 less the distance from meta.tokens, over it

@@ -340,6 +340,18 @@ static void built_in_rewards_say_what_they_promise(void **state)
     assert_true(judge("json", keys, "Here: {\"a\": 1, \"b\": 2}") > judge("json", keys, "{\"a\": 1,"));
     assert_true(judge("json", keys, "no") == 0);
     assert_true(isnan(judge("json", "null", "{}")));
+    const char *typed = "{\"keys\": [\"a\", \"b\"], \"types\": {\"a\": \"integer\", \"b\": \"string\"}}";
+    assert_true(judge("json", typed, "{\"a\": 1, \"b\": \"x\"}") == 1);
+    assert_float_equal(judge("json", typed, "{\"a\": \"1\", \"b\": \"x\"}"), 0.4 + 0.6 * 0.75, 1e-9);
+    assert_float_equal(judge("json", typed, "{\"a\": 1.5, \"b\": [\"x\"]}"), 0.4 + 0.6 * 0.5, 1e-9);
+    assert_true(judge("json", typed, "{\"b\": \"x\"}") < judge("json", typed, "{\"a\": \"1\", \"b\": \"x\"}"));
+    assert_true(judge("json", "{\"keys\": [\"a\"], \"types\": {\"a\": \"boolean\"}}", "{\"a\": false}") == 1);
+    assert_true(judge("json", "{\"keys\": [\"a\"], \"types\": {\"a\": \"number\"}}", "{\"a\": 2}") == 1);
+    assert_true(judge("json", "{\"keys\": [\"a\"], \"types\": {\"a\": \"date\"}}", "{\"a\": 2}") < 1);
+    const char *exact = "{\"keys\": [\"a\", \"b\", \"c\"], \"values\": {\"a\": 45, \"b\": \"red\"}}";
+    assert_true(judge("json", exact, "{\"a\": 45.0, \"b\": \" Red \", \"c\": 1}") == 1);
+    assert_float_equal(judge("json", exact, "{\"a\": 46, \"b\": \"red\", \"c\": 1}"), 0.4 + 0.6 * 2.5 / 3, 1e-9);
+    assert_float_equal(judge("json", exact, "{\"a\": \"45\", \"b\": \"redder\", \"c\": 1}"), 0.4 + 0.6 * 2 / 3, 1e-9);
     assert_true(judge("label", labels, " yes\n") == 1);
     assert_true(judge("label", labels, "no") > 0 && judge("label", labels, "no") < 1);
     assert_true(judge("label", labels, "yes, it is") == 0);
