@@ -19,6 +19,8 @@
 #include "storage/ipc.h"
 #include "utils/timestamp.h"
 
+#define TRAINING	0x10000		/* is no message: beyond all of their kinds */
+
 static bool
 is_work(int kind)
 {
@@ -51,7 +53,7 @@ admission_kind_name(int kind)
 		case WIRE_DETOKENIZE:
 			return "detokenize";
 	}
-	return "other";
+	return kind == TRAINING ? "train" : "other";
 }
 
 static int64
@@ -96,6 +98,19 @@ raise_over_tokens(void)
 			 errmsg("role \"%s\" has used its tokens of today", GetUserNameFromId(GetSessionUserId(), false)),
 			 errdetail("dsr1.max_tokens_per_day is " INT64_FORMAT ".", (int64) setting_max_tokens_per_day),
 			 errhint("It starts anew at midnight, UTC.")));
+}
+
+void
+admission_check_tokens(void)
+{
+	Shared	   *block = shared();
+	bool		over;
+
+	LWLockAcquire(&block->lock, LW_SHARED);
+	over = setting_max_tokens_per_day >= 0 && tokens_of_today(block, GetSessionUserId()) >= setting_max_tokens_per_day;
+	LWLockRelease(&block->lock);
+	if (over)
+		raise_over_tokens();
 }
 
 static void
@@ -249,7 +264,7 @@ usage_of(Shared *block, Oid login, int kind)
 }
 
 static void
-count(int kind, const dsr1_usage *used, bool failed)
+count(int kind, const SharedUsage *more)
 {
 	Shared	   *block = shared();
 	int64		day = today();
@@ -263,14 +278,20 @@ count(int kind, const dsr1_usage *used, bool failed)
 			usage->tokens_today = 0;
 		usage->day = day;
 		usage->calls++;
-		usage->errors += failed;
-		usage->prompt_tokens += used->prompt_tokens;
-		usage->cached_tokens += used->cached_tokens;
-		usage->generated_tokens += used->completion_tokens;
-		usage->tokens_today += (int64) used->prompt_tokens + used->completion_tokens;
-		usage->engine_ms += used->prefill_ms + used->decode_ms;
+		usage->errors += more->errors;
+		usage->prompt_tokens += more->prompt_tokens;
+		usage->cached_tokens += more->cached_tokens;
+		usage->generated_tokens += more->generated_tokens;
+		usage->tokens_today += more->prompt_tokens + more->generated_tokens;
+		usage->engine_ms += more->engine_ms;
 	}
 	LWLockRelease(&block->lock);
+}
+
+void
+admission_count_training(int64 trained, int64 sampled, double ms)
+{
+	count(TRAINING, &(SharedUsage) {.prompt_tokens = trained, .generated_tokens = sampled, .engine_ms = ms});
 }
 
 /* What an answer says about itself; false for an error. */
@@ -331,7 +352,9 @@ admission_answered(EngineRequest *request)
 	if (request->number == 0)
 		return;
 	answered = read_usage(&frame, &usage);
-	count(kind, &usage, !answered);
+	count(kind, &(SharedUsage) {.errors = !answered, .prompt_tokens = usage.prompt_tokens,
+								.cached_tokens = usage.cached_tokens, .generated_tokens = usage.completion_tokens,
+								.engine_ms = usage.prefill_ms + usage.decode_ms});
 	if (setting_log_requests)
 		log_request(request, kind, &frame, &usage);
 }

@@ -35,6 +35,13 @@ extern void admission_leave(EngineRequest *request);
 /* Has somebody called dsr1_cancel() for it? */
 extern bool admission_is_cancelled(const EngineRequest *request);
 
+/*
+ * What a role's trainer has computed: it counts as requests do, for the same limit.  Error 53400 if the tokens of
+ * today are used up.
+ */
+extern void admission_count_training(int64 trained, int64 sampled, double ms);
+extern void admission_check_tokens(void);
+
 /* What messages of the engine are called in views and logs. */
 extern const char *admission_kind_name(int kind);
 

@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #define ALL_FOLDERS	"dsr1_grpo"
 
@@ -142,4 +143,20 @@ grpo_folder_remove(const char *folder)
 
 	if (stat(folder, &st) == 0 && !rmtree(folder, true))
 		ereport(LOG, (errmsg("could not remove directory \"%s\"", folder)));
+}
+
+void
+grpo_folder_clean(void)
+{
+	DIR		   *all = AllocateDir(ALL_FOLDERS);
+	struct dirent *entry;
+	Oid			database;
+
+	/* where no run ever was there is none to read */
+	while (all && (entry = ReadDirExtended(all, ALL_FOLDERS, LOG)) != NULL)
+		if (sscanf(entry->d_name, "%u-", &database) == 1 &&
+			!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
+			grpo_folder_remove(psprintf("%s/%s", ALL_FOLDERS, entry->d_name));
+	if (all)
+		FreeDir(all);
 }

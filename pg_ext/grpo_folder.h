@@ -33,6 +33,9 @@ extern bytea *grpo_folder_read(const char *folder, const char *name);
 extern bool grpo_folder_has(const char *folder, const char *name);
 extern void grpo_folder_unlink(const char *folder, const char *name);
 
+/* Those of databases that do not exist any more.  In a transaction. */
+extern void grpo_folder_clean(void);
+
 /* All of it, if it is there; failures are logged.  Safe at exit. */
 extern void grpo_folder_remove(const char *folder);
 

@@ -61,7 +61,7 @@ static const Option known_options[] = {
 	{"overlong_buffer", "--overlong-buffer", OPTION_INT, 1, 65536, NULL},
 	{"rank", "--rank", OPTION_INT, 1, 512, NULL},
 	{"alpha", "--alpha", OPTION_NUMBER, 0, 65536, NULL},
-	{"lora", "--lora", OPTION_WORDS, 0, 0, "attn|q|k|v|o|ffn|shared|experts|all"},
+	{"lora", "--lora", OPTION_WORDS, 0, 0, "attn|q|k|v|o|ffn|shared|experts|down|all"},
 	{"router", "--router", OPTION_BOOL, 0, 0, NULL},
 	{"experts", "--experts", OPTION_INT, 1, 1024, NULL},
 	{"lr", "--lr", OPTION_NUMBER, 0, 10, NULL},

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 
 #include "access/xact.h"
+#include "admission.h"
 #include "compat.h"
 #include "engine_error.h"
 #include "engine_process.h"
@@ -36,7 +37,6 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "model.h"
 #include "settings.h"
 #include "state.h"
 #include "storage/ipc.h"
@@ -67,6 +67,7 @@ typedef struct Trainer
 	char	   *folder;
 	GrpoOptions options;
 	int			attempts;
+	char		model[65];		/* the SHA-256 of what it trains, as it says */
 	bool		other_model;
 	GrpoStep	step;
 	int64		last;			/* step that is written, or begun after */
@@ -161,8 +162,10 @@ static void
 pg_attribute_noreturn()
 give_up(const ErrorData *error, bool permanent)
 {
+	bool		waits = error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED; /* until midnight */
+
 	stop_trainer(STOP_PATIENCE);
-	job_process_give_up(trainer.job, error, permanent || trainer.attempts + 1 >= MOST_ATTEMPTS);
+	job_process_give_up(trainer.job, error, permanent || (!waits && trainer.attempts + 1 >= MOST_ATTEMPTS));
 }
 
 /* ------------------------------------------------------------------
@@ -209,6 +212,35 @@ serve_signals(void)
 }
 
 /* ------------------------------------------------------------------
+ *	Tokens
+ * ------------------------------------------------------------------
+ */
+
+static void
+check_tokens(Job *job, void *arg)
+{
+	admission_check_tokens();
+}
+
+static double
+number_in(const char *line, const char *key)
+{
+	char		pattern[40];
+	int			size = snprintf(pattern, sizeof(pattern), "\"%s\": ", key);
+	const char *at = strstr(line, pattern);
+
+	return at ? strtod(at + size, NULL) : 0;
+}
+
+/* What a step has computed counts as if the engine had, also where the step comes again. */
+static void
+count_tokens(const char *line)
+{
+	admission_count_training((int64) number_in(line, "train_tokens"), (int64) number_in(line, "tokens"),
+							 1000 * number_in(line, "cpu_seconds"));
+}
+
+/* ------------------------------------------------------------------
  *	Beginning
  * ------------------------------------------------------------------
  */
@@ -252,28 +284,6 @@ write_prompts(const Job *job, bool aside, const char *name)
 	grpo_folder_write(trainer.folder, name, all.data, all.len);
 }
 
-/* Steps of different models in one run would be nobody's wish. */
-static bool
-note_model(const Job *job, const char *model)
-{
-	char	   *digest = model_file_digest(model);
-	Datum		values[2] = {Int64GetDatum(job->id), CStringGetTextDatum(digest)};
-
-	if (job->model_digest == NULL)
-	{
-		/* a checkpoint of before, if any, is another model's */
-		grpo_folder_unlink(trainer.folder, CHECKPOINT);
-		(void) job_execute_as_owner("UPDATE @.dsr1_job SET model_digest = $2 WHERE id = $1", "lt", values, NULL);
-		return true;
-	}
-	if (strcmp(job->model_digest, digest) == 0)
-		return true;
-	(void) job_execute_as_owner("UPDATE @.dsr1_job SET state = 'paused', sqlstate = '55000',"
-								" last_error = 'the model is another one than when the run began;"
-								" dsr1_job_resume() begins anew with this one' WHERE id = $1", "l", values, NULL);
-	return false;
-}
-
 static void
 prepare(Job *job, void *arg)
 {
@@ -286,8 +296,8 @@ prepare(Job *job, void *arg)
 	grpo_options_read(&trainer.options, job->given);
 	MemoryContextSwitchTo(old);
 	trainer.attempts = job->attempts;
+	grpo_folder_clean();
 	grpo_folder_create(trainer.folder);
-	trainer.other_model = !note_model(job, settings_model());
 	write_prompts(job, false, PROMPTS);
 	if (trainer.options.eval)
 		write_prompts(job, true, PROMPTS_ASIDE);
@@ -328,6 +338,8 @@ start_trainer(void)
 	}
 	add_argument(argv, &n, "--output");
 	add_argument(argv, &n, in_folder(ADAPTER));
+	add_argument(argv, &n, "--digests");
+	add_argument(argv, &n, STATE_DIGESTS);
 	if (setting_threads > 0)
 	{
 		add_argument(argv, &n, "--threads");
@@ -448,22 +460,64 @@ write_step(const char *line, int64 step)
 		give_up(error, job_process_is_permanent(error));
 	job_board_count(step > 0, list_length(trainer.step.errors));
 	trainer.last = step;
+	if (step > 0)
+		count_tokens(line);
 	forget_step();
 	kept(step);
+	if (step < trainer.options.steps)
+		must(check_tokens);
+}
+
+/* Steps of different models in one run would be nobody's wish. */
+static void
+note_model(const Job *job)
+{
+	Datum		values[2] = {Int64GetDatum(job->id), CStringGetTextDatum(trainer.model)};
+
+	if (trainer.model[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+				 errmsg("the model's file was replaced while the trainer read it")));
+	if (job->model_digest == NULL)
+	{
+		/* a checkpoint of before, if any, is another model's */
+		grpo_folder_unlink(trainer.folder, CHECKPOINT);
+		trainer.sound = trainer.last == 0;
+		(void) job_execute_as_owner("UPDATE @.dsr1_job SET model_digest = $2 WHERE id = $1", "lt", values, NULL);
+	}
+	else if (strcmp(job->model_digest, trainer.model) != 0)
+	{
+		trainer.other_model = true;
+		(void) job_execute_as_owner("UPDATE @.dsr1_job SET state = 'paused', sqlstate = '55000',"
+									" last_error = 'the model is another one than when the run began;"
+									" dsr1_job_resume() begins anew with this one' WHERE id = $1", "l", values, NULL);
+	}
 }
 
 static void
 begin(Job *job, void *arg)
 {
-	trainer.sound = grpo_steps_begin(job, trainer.last);
+	trainer.sound = true;
+	note_model(job);
+	if (!trainer.other_model && trainer.sound)
+		trainer.sound = grpo_steps_begin(job, trainer.last);
 }
 
 /* With a checkpoint of more steps than are known - from a backup, perhaps - it starts anew, to the same end. */
 static void
-begin_after(int64 step)
+begin_after(int64 step, const char *line)
 {
+	const char *model = strstr(line, "\"model\": \"");
+
+	if (model)
+		(void) sscanf(model, "\"model\": \"%64[0-9a-f]", trainer.model);
 	trainer.last = step;
 	must(begin);
+	if (trainer.other_model)
+	{
+		stop_trainer(STOP_PATIENCE);
+		job_process_leave(-1);
+	}
 	if (!trainer.sound)
 	{
 		stop_trainer(STOP_PATIENCE);
@@ -491,6 +545,12 @@ note_failure(const char *line)
 	trainer.failed = status;
 	trainer.reason = MemoryContextStrdup(trainer.context, line + length);
 	state_clean_message(trainer.reason);
+	/* where that lies is for superusers */
+	if (strstr(trainer.reason, settings_model()))
+	{
+		ereport(LOG, (errmsg("dsr1 job " INT64_FORMAT ": %s", trainer.job, trainer.reason)));
+		trainer.reason = MemoryContextStrdup(trainer.context, "the trainer could not read the model");
+	}
 }
 
 static void
@@ -502,7 +562,7 @@ take_line(char *line)
 	if (sscanf(line, "{\"id\":%lld", &number) == 1)
 		give_reward(line, number);
 	else if (sscanf(line, "{\"begin\": %lld", &number) == 1)
-		begin_after(number);
+		begin_after(number, line);
 	else if (sscanf(line, "{\"step\": %lld%n", &number, &at) == 1)
 	{
 		if (strncmp(line + at, ", \"prompt\"", 10) == 0)
@@ -658,9 +718,8 @@ grpo_worker_train(int64 job)
 	initStringInfo(&trainer.in);
 	before_shmem_exit(stop_at_exit, (Datum) 0);
 	find_run();
+	must(check_tokens);
 	must(prepare);
-	if (trainer.other_model)
-		job_process_leave(-1);
 	start_trainer();
 	job_board_phase(JOB_TRAINING, 0);
 	while (!trainer.finished)

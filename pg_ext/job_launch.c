@@ -22,6 +22,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
+#include "grpo_folder.h"
 #include "job_access.h"
 #include "job_board.h"
 #include "job_launch.h"
@@ -185,6 +186,7 @@ look_at_databases(void)
 	}
 	table_endscan(scan);
 	table_close(databases, AccessShareLock);
+	grpo_folder_clean();
 	CommitTransactionCommand();
 }
 

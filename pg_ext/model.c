@@ -9,12 +9,6 @@
  */
 #include "postgres.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "common/cryptohash.h"
-#include "common/sha2.h"
 #include "compat.h"
 #include "complete.h"
 #include "engine_error.h"
@@ -25,88 +19,9 @@
 #include "prompt.h"
 #include "rows.h"
 #include "settings.h"
-#include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-
-/* ------------------------------------------------------------------
- *	Its digest
- * ------------------------------------------------------------------
- */
-
-#define READ_SIZE	(256 * 1024)
-
-/* The file that was digested last, as far as the file system tells them apart. */
-static struct
-{
-	dev_t		device;
-	ino_t		inode;
-	off_t		size;
-	struct timespec changed;
-	char		digest[2 * PG_SHA256_DIGEST_LENGTH + 1];
-}			digested;
-
-static void
-hash_file(int fd, const char *path, uint8 *digest)
-{
-	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
-	uint8	   *bytes = palloc(READ_SIZE);
-	ssize_t		n;
-
-	if (hash == NULL || pg_cryptohash_init(hash) < 0)
-		elog(ERROR, "could not compute SHA-256");
-	PG_TRY();
-	{
-		while ((n = read(fd, bytes, READ_SIZE)) > 0)
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (pg_cryptohash_update(hash, bytes, n) < 0)
-				elog(ERROR, "could not compute SHA-256");
-		}
-		if (n < 0)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not read the model's file: %m")));
-		if (pg_cryptohash_final(hash, digest, PG_SHA256_DIGEST_LENGTH) < 0)
-			elog(ERROR, "could not compute SHA-256");
-	}
-	PG_FINALLY();
-	{
-		pg_cryptohash_free(hash);
-	}
-	PG_END_TRY();
-	pfree(bytes);
-}
-
-char *
-model_file_digest(const char *path)
-{
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	struct stat st;
-	int			fd;
-
-	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read the model's file: %m")));
-	if (digested.digest[0] == '\0' || st.st_dev != digested.device || st.st_ino != digested.inode ||
-		st.st_size != digested.size || st.st_mtim.tv_sec != digested.changed.tv_sec ||
-		st.st_mtim.tv_nsec != digested.changed.tv_nsec)
-	{
-		digested.digest[0] = '\0';
-		hash_file(fd, path, digest);
-		digested.device = st.st_dev;
-		digested.inode = st.st_ino;
-		digested.size = st.st_size;
-		digested.changed = st.st_mtim;
-		for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
-			sprintf(digested.digest + 2 * i, "%02x", digest[i]);
-	}
-	CloseTransientFile(fd);
-	return pstrdup(digested.digest);
-}
 
 /* ------------------------------------------------------------------
  *	What the engine tells

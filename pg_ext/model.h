@@ -16,7 +16,4 @@
  */
 extern char *model_digest(uint64 *id);
 
-/* The same of a file; raises an error if it cannot be read. */
-extern char *model_file_digest(const char *path);
-
 #endif							/* MODEL_H */

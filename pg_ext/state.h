@@ -22,6 +22,9 @@
  */
 #define STATE_SOCKET	PG_STAT_TMP_DIR "/dsr1.sock"
 
+/* Where engine and trainer note the SHA-256 of model files, so that each is read for it once. */
+#define STATE_DIGESTS	PG_STAT_TMP_DIR "/dsr1.digests"
+
 typedef enum StatePhase
 {
 	ENGINE_STOPPED = 0,			/* there is no supervisor */

@@ -121,7 +121,7 @@ make_command(char **argv)
 	*next++ = pstrdup("--adapters");
 	*next++ = pstrdup(ADAPTER_FOLDER);
 	*next++ = pstrdup("--digests");
-	*next++ = pstrdup(PG_STAT_TMP_DIR "/dsr1.digests");
+	*next++ = pstrdup(STATE_DIGESTS);
 	next = add_count(next, "--threads", setting_threads);
 	next = add_count(next, "--context", setting_context_size);
 	next = add_count(next, "--kv-size", setting_kv_cache_size);

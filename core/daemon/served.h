@@ -9,8 +9,8 @@
 #ifndef DAEMON_SERVED_H
 #define DAEMON_SERVED_H
 
+#include "base/digest.h"
 #include "daemon/adapters.h"
-#include "daemon/digest.h"
 
 struct served {
     struct served *next;        /* older */

@@ -201,7 +201,7 @@ static int check(const struct command_line *line, struct grpo_flags *f)
     if ((o->reward != NULL) + (o->reward_command != NULL) + (o->parent > 0) != 1)
         return options_wrong(line, "one of --reward and --reward-cmd is wanted");
     if (!trainable_parse(f->lora, &o->trainable.lora))
-        return options_wrong(line, "--lora %s: not a list of attn, q, k, v, o, ffn, shared, experts", f->lora);
+        return options_wrong(line, "--lora %s: not a list of attn, q, k, v, o, ffn, shared, experts, down", f->lora);
     if (!optimizer_parse_schedule(f->schedule, &o->optimizer.schedule))
         return options_wrong(line, "--schedule %s: must be constant, cosine or linear", f->schedule);
     if (!policy_parse_mean(f->loss, &o->policy.mean))
@@ -232,6 +232,7 @@ static int check(const struct command_line *line, struct grpo_flags *f)
     {0, "reward-timeout", OPTION_FLOAT, &(f).timeout, "SECONDS", "for all answers of a step (60)", 0.001, 1e6}, \
     {0, "parent-fd", OPTION_INT, &(f).options.parent, "FD", "a socket to the program that gives rewards (grpo_parent.h)", 3, \
      65536}, \
+    {0, "digests", OPTION_STRING, &(f).options.digests, "FILE", "with it: notes the SHA-256 of model files there", 0, 0}, \
     {0, "raw", OPTION_FLAG, &(f).options.raw, NULL, "prompts as they are, without the chat template", 0, 0}
 
 #define POLICY_ROWS(f) \

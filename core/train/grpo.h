@@ -18,6 +18,7 @@
 #ifndef TRAIN_GRPO_H
 #define TRAIN_GRPO_H
 
+#include "base/digest.h"
 #include "train/optimizer.h"
 #include "train/policy_step.h"
 #include "train/prompts.h"
@@ -47,6 +48,7 @@ struct grpo_options {
     const char *reward;         /* a built-in one; or NULL and */
     const char *reward_command;
     int parent;                 /* or a socket to the program that gives rewards and is told everything (grpo_parent.h) */
+    const char *digests;        /* with it: where the SHA-256 of model files are noted (base/digest.h); or NULL */
     double reward_timeout;      /* seconds for a step's answers */
     bool raw;                   /* prompts without the chat template */
     struct trainable_options trainable;
@@ -94,6 +96,7 @@ struct grpo_report {
 struct grpo {
     struct grpo_options options;
     dsr1_model *model;
+    struct digest digest;       /* of its file, for the other program */
     struct net net;
     struct trainable trainable;
     struct optimizer optimizer;

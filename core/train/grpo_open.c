@@ -48,6 +48,10 @@ static uint64_t fingerprint_of(const struct grpo *g)
 static dsr1_status open_prompts(struct grpo *g, dsr1_error *err)
 {
     const struct grpo_options *o = &g->options;
+    if (o->parent > 0) {
+        struct digest_file file = digest_look(o->model);
+        digest_start(&g->digest, o->model, &file, o->digests);
+    }
     dsr1_status status = dsr1_model_open(o->model, &g->model, err);
     if (status == DSR1_OK)
         status = prompts_open(g->model, o->prompts, o->raw, &g->prompts, err);
@@ -174,5 +178,6 @@ void grpo_close(struct grpo *g)
     prompts_close(&g->eval);
     prompts_close(&g->prompts);
     dsr1_model_close(g->model);
+    digest_stop(&g->digest);
     *g = (struct grpo){0};
 }

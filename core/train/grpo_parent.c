@@ -56,8 +56,8 @@ dsr1_status grpo_parent_begin(struct grpo *g, dsr1_error *err)
 {
     char line[200];
     int64_t done = grpo_steps_done(g);
-    int n = snprintf(line, sizeof line, "{\"begin\": %lld, \"steps\": %d, \"prompts\": %d}\n", (long long) done,
-                     g->options.steps, g->prompts.n);
+    int n = snprintf(line, sizeof line, "{\"begin\": %lld, \"steps\": %d, \"prompts\": %d, \"model\": \"%s\"}\n", (long long) done,
+                     g->options.steps, g->prompts.n, digest_wait(&g->digest));
     return tell(g, line, (size_t) n, done, err);
 }
 

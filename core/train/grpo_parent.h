@@ -3,7 +3,8 @@
  *
  * On one socket, a JSON object a line. Told are
  *
- *     {"begin": 20, "steps": 60, "prompts": 176}          where the run starts: after a checkpoint's step, or 0
+ *     {"begin": 20, "steps": 60, "prompts": 176, "model": ".."}   where the run starts: after a checkpoint's step, or 0;
+ *                                                         and the SHA-256 of the model's file, "" if it is not to be had
  *     {"id": 3, "prompt": .., "completion": ..}           answered with a reward, as in reward_command.c
  *     {"step": 21, "prompt": .., "completion": .., ..}    the answers of a step, as in --samples, and then
  *     {"step": 21, "reward": .., ..}                      the step, as in --log; answered {"step": 21} once it is kept

@@ -23,17 +23,9 @@ note("seed $seed, $kills kills, $rows rows");
 my $node = new_cluster('crash',
 	conf => "dsr1.engine_path = '$ENV{DSR1_FAKE_ENGINE}'\nrestart_after_crash = on\nlog_min_messages = log");
 
-# The answer of a query, or undef while the server is not there
-sub try_sql
-{
-	my ($query) = @_;
-	my ($rc, $out) = $node->psql('postgres', $query);
-	return defined $rc && $rc == 0 ? $out : undef;
-}
-
 sub server_is_back
 {
-	return wait_until(sub { defined try_sql('SELECT 1') }, 60);
+	return wait_until(sub { defined try_sql($node, 'SELECT 1') }, 60);
 }
 
 $node->safe_psql('postgres',
@@ -46,41 +38,23 @@ $node->safe_psql('postgres',
 my $job = $node->safe_psql('postgres', "SELECT dsr1_annotate('big', 'answer', '{body}', '{\"retries\": 1000}')");
 
 my %killed;
-my $postmaster = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die;
-
-sub kill_postmaster
-{
-	$node->kill9;
-	# In a container nobody may reap it, and then it looks alive to its successor, as do its children for a moment.
-	my $end = time + 30;
-	while (time < $end && `pgrep -P $postmaster` ne '') { usleep(50_000) }
-	usleep(300_000);
-	unlink $node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock';
-	for my $try (1 .. 20)
-	{
-		last if $node->start(fail_ok => 1);
-		usleep(500_000);
-	}
-	$postmaster = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die;
-}
-
 sub kill_one
 {
 	my ($what) = @_;
 	my $pid =
-	    $what eq 'engine' ? try_sql('SELECT pid FROM dsr1_stat_engine')
-	  : $what eq 'worker' ? try_sql('SELECT pid FROM dsr1_stat_progress_job LIMIT 1')
+	    $what eq 'engine' ? try_sql($node, 'SELECT pid FROM dsr1_stat_engine')
+	  : $what eq 'worker' ? try_sql($node, 'SELECT pid FROM dsr1_stat_progress_job LIMIT 1')
 	  :                     undef;
 	my $bystander;
 
 	if ($what eq 'postmaster')
 	{
-		kill_postmaster();
+		kill_postmaster($node);
 	}
 	elsif ($what eq 'backend')
 	{
 		$bystander = ask_later($node, "SELECT dsr1_complete('[delay 5000]bystander')");
-		$pid = wait_until(sub { try_sql("SELECT pid FROM pg_stat_activity WHERE query LIKE '%bystander%' AND pid <> pg_backend_pid()") }, 5);
+		$pid = wait_until(sub { try_sql($node, "SELECT pid FROM pg_stat_activity WHERE query LIKE '%bystander%' AND pid <> pg_backend_pid()") }, 5);
 		kill 'KILL', $pid if $pid;
 		$bystander->{run}->finish;
 	}
@@ -100,14 +74,14 @@ for my $try (1 .. 20 * $kills)
 	last if $n >= $kills;
 	usleep(100_000 + rand(500_000));
 	server_is_back() or last;
-	last if (try_sql("SELECT state FROM dsr1_jobs WHERE id = $job") // '') eq 'done';
+	last if (try_sql($node, "SELECT state FROM dsr1_jobs WHERE id = $job") // '') eq 'done';
 	$n += kill_one($kinds[ $n < @kinds ? $n : rand(@kinds) ]);
 }
 is($n, $kills, "killed $n times while the job ran: " . join(', ', map { "$_ $killed{$_}" } sort keys %killed));
 ok(server_is_back(), 'the server is there');
-ok( wait_until(sub { (try_sql("SELECT state FROM dsr1_jobs WHERE id = $job") // '') eq 'done' }, 300),
+ok( wait_until(sub { (try_sql($node, "SELECT state FROM dsr1_jobs WHERE id = $job") // '') eq 'done' }, 300),
 	'the job comes to its end by itself')
-  or diag(try_sql("SELECT state, done, failed, pending, last_error FROM dsr1_jobs WHERE id = $job"));
+  or diag(try_sql($node, "SELECT state, done, failed, pending, last_error FROM dsr1_jobs WHERE id = $job"));
 is($node->safe_psql('postgres', "SELECT count(*), count(*) FILTER (WHERE answer = 'text ' || id) FROM big"),
 	"$rows|$rows", 'every row has its answer');
 is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT id) FROM written'), "$rows|$rows", 'every row was written exactly once');

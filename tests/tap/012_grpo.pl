@@ -148,6 +148,20 @@ is(counts('watcher'), '1|1|0|f', 'pg_read_all_stats sees figures, but no texts')
 like(refused("SET ROLE other; SELECT dsr1_job_cancel($run)"), qr/must be owner/, 'only the owner steers it');
 like(refused("SET ROLE teacher; SELECT * FROM dsr1_grpo_run"), qr/permission denied/, 'tables are for the extension alone');
 
+# What it computes counts against the tokens of a day
+my $used = q{SELECT prompt_tokens || '|' || generated_tokens FROM dsr1_stat_usage WHERE role = 'teacher' AND function = 'train'};
+my $trained = sql($used);
+is($trained, sql("SELECT sum(train_tokens) || '|' || sum(tokens) FROM dsr1_grpo_steps WHERE run = $run AND step > 0"), 'tokens are counted');
+my ($read, $written) = split /\|/, $trained;
+sql('ALTER ROLE teacher SET dsr1.max_tokens_per_day = ' . ($read + $written + 1));
+($run) = sql("SET ROLE teacher; SELECT dsr1_grpo('mine', $prompts, 'short(text,text,jsonb)', " . options(steps => 5, save_every => 100) . ')') =~ /(\d+)/;
+ok(run_is($run, "sqlstate = '53400'"), 'a run waits when they are used up');
+is(sql("SELECT state, step, category, last_error FROM dsr1_grpo_runs WHERE id = $run"),
+	'running|1|job_temporary|role "teacher" has used its tokens of today', 'and says so');
+sql('ALTER ROLE teacher RESET dsr1.max_tokens_per_day');
+sql("SELECT dsr1_job_resume($run)");
+ok(run_is($run, "state = 'done' AND step = 5"), 'when there are more, it goes on');
+
 # No transaction while it trains; pausing, resuming, cancelling
 my %long = (steps => 400, group => 16, max_tokens => 30, save_every => 1000);
 $run = begin('long', 'short', %long);
@@ -178,6 +192,28 @@ $run = begin('long', 'short', %long);
 ok(run_is($run, 'step > 1'), 'another one');
 sql("SELECT dsr1_job_pause($run)");
 ok(wait_until(sub { sql("SELECT count(*) FROM dsr1_stat_progress_job") == 0 }), 'is paused');
+
+# A dump has all of the runs; what was not over begins at its first step again
+my $dump = $node->basedir . '/runs.sql';
+my $all = q{SELECT md5(string_agg(x::text, '' ORDER BY x::text)) FROM (SELECT to_jsonb(r) - 'eta' AS x FROM dsr1_grpo_runs r
+	UNION ALL SELECT to_jsonb(s) FROM dsr1_grpo_steps s UNION ALL SELECT to_jsonb(o) FROM dsr1_grpo_rollouts o
+	UNION ALL SELECT to_jsonb(e) FROM dsr1_grpo_errors e UNION ALL SELECT to_jsonb(p) FROM dsr1_grpo_prompt p) x};
+command_ok([ 'pg_dump', '-f', $dump, $node->connstr('postgres') ], 'a database with runs is dumped');
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $dump, $node->connstr('restored') ], 'and restored');
+is($node->safe_psql('restored', $all), sql($all), 'with the same runs, steps, answers, errors and prompts');
+sub restored { return $node->safe_psql('restored', $_[0]) }
+restored("UPDATE dsr1_job SET options = options || '{\"steps\": 3}'; UPDATE dsr1_grpo_run SET steps = 3; SELECT dsr1_job_resume($run)");
+ok(wait_until(sub { restored("SELECT state = 'done' FROM dsr1_grpo_runs WHERE id = $run") eq 't' }, 60), 'there it comes to its end');
+is(restored("SELECT string_agg(step::text, ',' ORDER BY step) FROM dsr1_grpo_steps WHERE run = $run"), '1,2,3', 'with each step once');
+is( restored("SELECT reward, grad_norm FROM dsr1_grpo_steps WHERE run = $run AND step = 1"),
+	sql("SELECT reward, grad_norm FROM dsr1_grpo_steps WHERE run = $run AND step = 1"), 'the same as before');
+is( restored("SELECT dsr1_grpo('next', $prompts, 'short(text,text,jsonb)', " . options(%long) . ") > $run"), 't', 'new runs have new numbers');
+ok(wait_until(sub { restored('SELECT count(*) FROM dsr1_grpo_runs WHERE adapter = \'next\' AND step > 1') > 0 }, 60), 'a run of another database');
+$node->safe_psql('postgres', 'DROP DATABASE restored');
+is(scalar(my @left = glob($node->data_dir . '/dsr1_grpo/*')), 2, 'that is dropped in the middle leaves its files');
+is(finished(begin('after', 'short', steps => 1)), 'done|f', 'when another begins,');
+is(scalar(@left = glob($node->data_dir . '/dsr1_grpo/*')), 1, 'they go');
 sql("SELECT dsr1_job_cancel($run)");
 ok(wait_until(sub { !glob($node->data_dir . '/dsr1_grpo/*') }), 'and cancelled: its files go, too');
 

@@ -13,18 +13,10 @@ use Time::HiRes qw(usleep);
 my $node = new_cluster('grpo_kill',
 	conf => "dsr1.model = '$ENV{DSR1_GOLDEN}/deepseek-f32.gguf'\ndsr1.threads = 1\nrestart_after_crash = on");
 
-# The answer of a query, or undef while the server is not there
-sub try_sql
-{
-	my ($query) = @_;
-	my ($rc, $out) = $node->psql('postgres', $query);
-	return defined $rc && $rc == 0 ? $out : undef;
-}
-
 sub run_is
 {
 	my ($run, $condition) = @_;
-	return wait_until(sub { (try_sql("SELECT $condition FROM dsr1_grpo_runs WHERE id = $run") // '') eq 't' }, 90);
+	return wait_until(sub { (try_sql($node, "SELECT $condition FROM dsr1_grpo_runs WHERE id = $run") // '') eq 't' }, 90);
 }
 
 sub trainer { my ($worker) = @_; return `pgrep -P $worker` =~ /(\d+)/ ? $1 : undef }
@@ -76,42 +68,24 @@ sub errors
 my $whole = begin('whole');
 ok(run_is($whole, "state = 'done'"), 'a run that nobody disturbs');
 
-my $postmaster = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die;
-
-# As tests/tap/007_crash.pl does it
-sub kill_postmaster
-{
-	$node->kill9;
-	my $end = time + 30;
-	while (time < $end && `pgrep -P $postmaster` ne '') { usleep(50_000) }
-	usleep(300_000);
-	unlink $node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock';
-	for my $try (1 .. 20)
-	{
-		last if $node->start(fail_ok => 1);
-		usleep(500_000);
-	}
-	$postmaster = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die;
-}
-
 my $run = begin('killed');
 my $at = 5;
 for my $what ('trainer', 'worker', 'postmaster', 'engine', 'trainer', 'server, by a stop')
 {
 	ok(run_is($run, "step >= $at"), "it is at step $at") or last;
-	my $worker = wait_until(sub { try_sql("SELECT pid FROM dsr1_stat_progress_job WHERE job = $run AND phase <> 'starting'") }, 20);
+	my $worker = wait_until(sub { try_sql($node, "SELECT pid FROM dsr1_stat_progress_job WHERE job = $run AND phase <> 'starting'") }, 20);
 	my $trainer = wait_until(sub { trainer($worker) }, 20);
-	isnt(try_sql("SELECT state FROM dsr1_grpo_runs WHERE id = $run"), 'done', "and not done when the end comes of the $what");
+	isnt(try_sql($node, "SELECT state FROM dsr1_grpo_runs WHERE id = $run"), 'done', "and not done when the end comes of the $what");
 	if ($what eq 'trainer') { kill 'KILL', $trainer }
 	elsif ($what eq 'worker') { kill 'KILL', $worker }
 	elsif ($what eq 'engine') { kill 'KILL', engine_pid($node) }
 	elsif ($what eq 'server, by a stop') { $node->restart('immediate') }
-	else { kill_postmaster() }
+	else { kill_postmaster($node) }
 	ok(process_ended($trainer, 20), "the trainer of before ends") if $what ne 'engine';
 	$at += 8;
 }
 ok(run_is($run, "state = 'done'"), 'it comes to its end by itself')
-  or diag(try_sql("SELECT state, step, last_error FROM dsr1_grpo_runs WHERE id = $run"));
+  or diag(try_sql($node, "SELECT state, step, last_error FROM dsr1_grpo_runs WHERE id = $run"));
 is(curve($run), curve($whole), 'the curve is that of the undisturbed run');
 is(rollouts($run), rollouts($whole), 'so are the answers');
 is(errors($run), errors($whole), 'and the errors');

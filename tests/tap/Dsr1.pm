@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(new_cluster engine_pid wait_for_ready ask_later answer_of
-  long_question wait_until process_ended no_crash_recovery running_requests);
+  long_question wait_until process_ended no_crash_recovery running_requests try_sql kill_postmaster);
 
 # A started cluster with the extension in database postgres.  Options: preload, conf.
 sub new_cluster
@@ -106,6 +106,34 @@ sub process_ended
 			return slurp_file("/proc/$pid/stat") =~ /\) Z /;
 		},
 		$seconds);
+}
+
+# The answer of a query, or undef while the server is not there
+sub try_sql
+{
+	my ($node, $query) = @_;
+	my ($rc, $out) = $node->psql('postgres', $query);
+
+	return defined $rc && $rc == 0 ? $out : undef;
+}
+
+# Kills the postmaster and starts another, when all that it had started are gone.
+sub kill_postmaster
+{
+	my ($node) = @_;
+	my $postmaster = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die;
+	my $end = time() + 30;
+
+	$node->kill9;
+	# In a container nobody may reap it, and then it looks alive to its successor, as do its children for a moment.
+	while (time() < $end && `pgrep -P $postmaster` ne '') { usleep(50_000) }
+	usleep(300_000);
+	unlink $node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock';
+	for my $try (1 .. 20)
+	{
+		last if $node->start(fail_ok => 1);
+		usleep(500_000);
+	}
 }
 
 sub no_crash_recovery

@@ -53,6 +53,7 @@ struct parent {
     int stop_at_ask;            /* so many asks are answered, and then the run is stopped; -1: all */
     int leave_at_step;          /* this step is not answered: the parent goes; -1: none */
     int n_asks, n_answers, n_evals, begin, step;
+    char model[80];
     bool done, wrong;
     pthread_t thread;
 };
@@ -81,6 +82,7 @@ static bool hear(struct parent *p, json_t *line)
         judge(p, line);
     } else if (json_object_get(line, "begin")) {
         p->begin = (int) json_integer_value(json_object_get(line, "begin"));
+        snprintf(p->model, sizeof p->model, "%s", json_string_value(json_object_get(line, "model")));
         reply(p, "{\"step\": %lld}\n", p->begin, 0);
     } else if (step && json_object_get(line, "prompt")) {
         p->n_answers++;
@@ -177,6 +179,21 @@ static void the_other_program_is_asked_and_told(void **state)
     whole(in_folder("told.gguf"));
 }
 
+static void the_other_program_is_told_which_model_that_is(void **state)
+{
+    char command[700], digits[SHA256_DIGITS + 1];
+    struct parent p = {.stop_at_ask = -1, .leave_at_step = -1};
+    struct grpo_options o = small_run(in_folder("whose.gguf"), start_parent(&p));
+    assert_int_equal(run(&o, &p), DSR1_OK);
+    snprintf(command, sizeof command, "sha256sum %s", o.model);
+    FILE *sum = popen(command, "r");
+    assert_non_null(sum);
+    assert_int_equal(fread(digits, 1, SHA256_DIGITS, sum), SHA256_DIGITS);
+    digits[SHA256_DIGITS] = 0;
+    pclose(sum);
+    assert_string_equal(p.model, digits);
+}
+
 static void stopped_anywhere_it_goes_on_to_the_same_bits(void **state)
 {
     whole(in_folder("straight.gguf"));
@@ -226,6 +243,7 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_other_program_is_asked_and_told),
+        cmocka_unit_test(the_other_program_is_told_which_model_that_is),
         cmocka_unit_test(stopped_anywhere_it_goes_on_to_the_same_bits),
         cmocka_unit_test(a_step_that_nobody_kept_has_no_checkpoint),
         cmocka_unit_test(text_of_any_bytes_becomes_json),

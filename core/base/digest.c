@@ -1,9 +1,9 @@
 /*
- * digest.c - which model is being served: its file's identity at once, its SHA-256 soon
+ * digest.c - which model that is: its file's identity at once, its SHA-256 soon
  *
  * SPDX-License-Identifier: PostgreSQL
  */
-#include "daemon/digest.h"
+#include "base/digest.h"
 
 #include "base/rng.h"
 
@@ -160,6 +160,14 @@ void digest_start(struct digest *d, const char *path, const struct digest_file *
 const char *digest_digits(struct digest *d)
 {
     return atomic_load(&d->known) ? d->digits : "";
+}
+
+const char *digest_wait(struct digest *d)
+{
+    if (d->started)
+        pthread_join(d->thread, NULL);
+    d->started = false;
+    return digest_digits(d);
 }
 
 void digest_stop(struct digest *d)

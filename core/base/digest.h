@@ -1,14 +1,14 @@
 /*
- * digest.h - which model is being served: its file's identity at once, its SHA-256 soon
+ * digest.h - which model that is: its file's identity at once, its SHA-256 soon
  *
  * Reading ten gigabytes takes longer than mapping them, so the digest is computed
- * by a thread in no hurry, while the model is served, and noted in a file for the
+ * by a thread in no hurry, while the model is used, and noted in a file for the
  * next start: by device, inode, size and time of change. Until it is known it is "".
  *
  * SPDX-License-Identifier: PostgreSQL
  */
-#ifndef DAEMON_DIGEST_H
-#define DAEMON_DIGEST_H
+#ifndef BASE_DIGEST_H
+#define BASE_DIGEST_H
 
 #include "base/sha256.h"
 
@@ -48,6 +48,9 @@ void digest_start(struct digest *digest, const char *path, const struct digest_f
 
 /* "" until it is known. */
 const char *digest_digits(struct digest *digest);
+
+/* The same, once it is known; "" if it never will be. */
+const char *digest_wait(struct digest *digest);
 
 /* Gives up what is unfinished. Accepts one that was never started, all zero. */
 void digest_stop(struct digest *digest);
