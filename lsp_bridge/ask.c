@@ -130,8 +130,7 @@ static bool fill_context(struct job *job, const struct ask *ask, const struct do
             line += n + (line[n] == '\n');
         }
         buffer_string(&job->context, "\n");
-        bool masks = ask->settings->constrain_names && strcmp(document->language, "sql") == 0;
-        job->tables = masks ? strdup(ask->schema) : NULL;
+        job->tables = ask->settings->constrain_names ? strdup(ask->schema) : NULL;
     }
     if (ask->ring)
         ring_append(ask->ring, document, prefix->data, prefix->size, &job->context);

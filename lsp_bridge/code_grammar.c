@@ -12,6 +12,7 @@
 #include "code_grammar.h"
 
 #include "sql_grammar.h"
+#include "sql_string.h"
 #include "syntax.h"
 
 #include <string.h>
@@ -110,16 +111,14 @@ static bool only_closing(const char *s, size_t size)
  * The closers that may still be written, the next one first; -1 where that cannot be told. What follows in the document
  * closes some of the open brackets by itself, but for those that the editor put right behind the cursor.
  */
-static int outer_closers(const struct code_place *place, const struct buffer *before, char *closers)
+static int outer_closers(const char *language, const struct buffer *before, const struct buffer *suffix, char *closers)
 {
-    const struct surroundings *around = place->around;
-    const struct buffer *suffix = &around->suffix;
     struct open_brackets open = {.depth = 0}, behind = {.depth = 0};
-    size_t skip = only_closing(suffix->data, around->rest) ? around->rest : 0;
-    if (!around->top)
-        return -1;
-    read_brackets(place->language, before->data, before->size, &open);
-    read_brackets(place->language, suffix->data + skip, suffix->size - skip, &behind);
+    const char *line_end = suffix->size > 0 ? memchr(suffix->data, '\n', suffix->size) : NULL;
+    size_t rest = line_end ? (size_t) (line_end - suffix->data) : suffix->size;
+    size_t skip = only_closing(suffix->data, rest) ? rest : 0;
+    read_brackets(language, before->data, before->size, &open);
+    read_brackets(language, suffix->data + skip, suffix->size - skip, &behind);
     if (open.confused || behind.confused || open.n_unmatched > 0 || behind.n_unmatched > open.depth)
         return -1;
     for (int i = 0; i < behind.n_unmatched; i++) {
@@ -265,18 +264,35 @@ static bool text_grammar(const struct code_place *place, const struct language *
                          struct buffer *out)
 {
     char closers[DEPTH_MAX];
-    int n_closers = outer_closers(place, before, closers);
+    const struct buffer *suffix = &place->around->suffix;
+    int n_closers = place->around->top ? outer_closers(place->language, before, suffix, closers) : -1;
     append_newline(place, out);
     append_strings(language->has, out);
     append_comments(language->has, out);
     append_brackets(out);
-    bool sql = place->tables && sql_grammar(place->tables, before, &place->around->suffix, out);
+    bool sql = place->tables && strcmp(language->name, "sql") == 0 &&
+               sql_grammar(place->tables, before, suffix, false, out);
     if (!sql) {
         append_plain(language->has, out);
         buffer_string(out, "seq ::= (plain | str | comment | nl | pair)*\n");
     }
     append_root(sql ? "start" : "seq", closers, n_closers, out);
     return true;
+}
+
+/* A statement in a string: the names in it, and what comes behind the string is free. */
+static bool string_grammar(const struct code_place *place, const struct buffer *before, struct buffer *out)
+{
+    struct sql_string string;
+    char closers[DEPTH_MAX];
+    if (!place->tables || !sql_string_take(&string, place->language, before, &place->around->suffix))
+        return false;
+    sql_string_rules(&string, out);
+    bool made = sql_grammar(place->tables, &string.before, &string.behind, true, out);
+    if (made)
+        append_root("start", closers, outer_closers("sql", &string.before, &string.behind, closers), out);
+    sql_string_free(&string);
+    return made;
 }
 
 bool code_grammar(const struct code_place *place, struct buffer *out)
@@ -288,7 +304,11 @@ bool code_grammar(const struct code_place *place, struct buffer *out)
     buffer_append(&before, place->known, place->known_size);
     bool code = language && !place->any_brackets && !before.failed &&
                 syntax_at(place->language, before.data ? before.data : "", before.size, NULL) == SYNTAX_CODE;
-    bool made = code ? text_grammar(place, language, &before, out) : indent_grammar(place, out);
+    bool made = code ? text_grammar(place, language, &before, out) : string_grammar(place, &before, out);
+    if (!made) {
+        out->size = size;
+        made = indent_grammar(place, out);
+    }
     buffer_free(&before);
     if (!made || out->failed) {
         out->size = size;

@@ -22,7 +22,7 @@ struct code_place {
     size_t known_size;
     bool line_only;             /* what comes behind a line's end does not matter */
     bool any_indent, any_brackets;
-    const char *tables;         /* of SQL: what schema_text() says; else NULL */
+    const char *tables;         /* of SQL, also in strings: what schema_text() says; else NULL */
 };
 
 /*

@@ -11,6 +11,7 @@
 
 #include "codepoint.h"
 #include "sql_names.h"
+#include "text/utf8.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -62,15 +63,17 @@ static void append_byte(struct buffer *out, char c)
         buffer_printf(out, "\"%c\"", c);
 }
 
-/* In any case, but for what is quoted. Blanks stand between the letters: they are items of a sequence. */
+/* In any case, but for what is quoted or beyond ASCII. Blanks stand between the letters: they are items of a sequence. */
 static void append_name(struct buffer *out, struct slice name)
 {
     bool quoted = false;
-    for (size_t i = 0; i < name.n; i++) {
+    for (size_t i = 0, n; i < name.n; i += n) {
+        n = utf8_length((uint8_t) name.s[i]);
+        n = n > 0 && n <= name.n - i ? n : 1;
         quoted ^= name.s[i] == '"';
         buffer_string(out, " ");
-        if (quoted && name.s[i] != '"' && name.s[i] != '\\')
-            buffer_printf(out, "\"%c\"", name.s[i]);
+        if (n > 1 || (quoted && name.s[i] != '"' && name.s[i] != '\\'))
+            buffer_printf(out, "\"%.*s\"", (int) n, name.s + i);
         else
             append_byte(out, name.s[i]);
     }
@@ -81,22 +84,26 @@ static void append_word(struct buffer *out, const char *word)
     append_name(out, (struct slice){word, strlen(word)});
 }
 
-/* GBNF has no bytes beyond ASCII outside of whole code points: names with others are left out, and with them the mask. */
-static bool is_ascii(struct slice name)
+/* A grammar is a text: a name that is none, or has control characters, cannot be said in it. */
+static bool is_sayable(struct slice name)
 {
-    for (size_t i = 0; i < name.n; i++) {
-        if ((unsigned char) name.s[i] >= 0x80 || (unsigned char) name.s[i] < ' ')
+    for (size_t i = 0, n; i < name.n; i += n) {
+        uint32_t code;
+        n = utf8_decode((const uint8_t *) name.s + i, name.n - i, &code);
+        if (n == 0 || code < ' ' || utf8_size(code) != n || (code >= 0xd800 && code <= 0xdfff))
             return false;
     }
     return true;
 }
 
-/* One alternative: what is left of a name of which `typed` is written; false when it does not begin so. */
+/* One alternative: what is left of a name of which `typed` is written; false when it does not begin so or cannot be said. */
 static bool append_rest(struct buffer *out, struct slice name, struct slice typed, bool *first)
 {
     if (typed.n > name.n || strncasecmp(name.s, typed.s, typed.n) != 0)
         return false;
     struct slice rest = {name.s + typed.n, name.n - typed.n};
+    if (!is_sayable(rest))
+        return false;
     buffer_string(out, *first ? "" : " |");
     *first = false;
     if (rest.n == 0)
@@ -178,10 +185,10 @@ static void append_node(const struct trie *trie, int at, struct buffer *out)
 static bool is_plain(struct slice name)
 {
     for (size_t i = 0; i < name.n; i++) {
-        if (!codepoint_in_word(name.s[i]))
+        if (!codepoint_in_word(name.s[i]) || (unsigned char) name.s[i] >= 0x80)
             return false;
     }
-    return name.n > 0 && is_ascii(name);
+    return name.n > 0;
 }
 
 /* free: words without a meaning here. owned: qualifiers of this statement, whose columns are known. */
@@ -208,19 +215,17 @@ static bool append_words(const struct sql_names *names, struct buffer *out)
     return good;
 }
 
-/* The columns of one table, or of all; *any: at least one was there. */
-static void append_columns(const struct sql_names *names, struct slice table, struct slice typed, bool *any, struct buffer *out)
+/* The columns of one table, or of all, as alternatives; *first: none stands before them yet. */
+static void append_columns(const struct sql_names *names, struct slice table, struct slice typed, bool *first, struct buffer *out)
 {
-    bool first = true;
     for (size_t i = 0; i < names->n_columns; i++) {
         struct slice name = names->columns[i].name;
         bool seen = table.n > 0 && names->tables[names->columns[i].table].s != table.s;
         for (size_t k = 0; k < i && !seen && table.n == 0; k++)
             seen = slice_same(names->columns[k].name, name);
-        if (!seen && is_ascii(name))
-            append_rest(out, name, typed, &first);
+        if (!seen)
+            append_rest(out, name, typed, first);
     }
-    *any = !first;
 }
 
 static size_t count_columns(const struct sql_names *names)
@@ -236,23 +241,22 @@ static size_t count_columns(const struct sql_names *names)
 }
 
 /* column: what may follow an unknown qualifier. Any column, any word of the text, and the tables of a schema. */
-static void append_any_column(const struct sql_names *names, struct buffer *out)
+static void append_any_column(const struct sql_names *names, bool in_string, struct buffer *out)
 {
-    bool any = false, first = false;
-    buffer_string(out, "column ::= \"*\"");
+    bool first = false;
+    buffer_printf(out, "column ::= \"*\"%s", in_string ? " | open" : "");
     if (names->n_columns == 0 || names->overflow || count_columns(names) > FREE_COLUMNS) {
         buffer_string(out, " | wc w | \"\\\"\" [^\"\\n]* \"\\\"\"\n");
         return;
     }
-    buffer_string(out, " |");
-    append_columns(names, (struct slice){"", 0}, (struct slice){"", 0}, &any, out);
+    append_columns(names, (struct slice){"", 0}, (struct slice){"", 0}, &first, out);
     for (size_t i = 0; i < names->n_tables + names->n_tokens; i++) {
         bool is_table = i < names->n_tables;
         struct slice name = is_table ? names->tables[i] : names->tokens[i - names->n_tables].text;
         const char *dot = is_table ? memchr(name.s, '.', name.n) : NULL;
         if (dot)
             name = (struct slice){dot + 1, name.n - (size_t) (dot + 1 - name.s)};
-        if ((is_table || names->tokens[i - names->n_tables].word) && is_ascii(name))
+        if (is_table || names->tokens[i - names->n_tables].word)
             append_rest(out, name, (struct slice){"", 0}, &first);
     }
     buffer_string(out, "\n");
@@ -261,14 +265,10 @@ static void append_any_column(const struct sql_names *names, struct buffer *out)
 static void append_tables(const struct sql_names *names, struct slice typed, bool *any, struct buffer *out)
 {
     bool first = true;
-    for (size_t i = 0; i < names->n_tables; i++) {
-        if (is_ascii(names->tables[i]))
-            append_rest(out, names->tables[i], typed, &first);
-    }
-    for (size_t i = 0; i < names->n_locals; i++) {
-        if (is_ascii(names->locals[i]))
-            append_rest(out, names->locals[i], typed, &first);
-    }
+    for (size_t i = 0; i < names->n_tables; i++)
+        append_rest(out, names->tables[i], typed, &first);
+    for (size_t i = 0; i < names->n_locals; i++)
+        append_rest(out, names->locals[i], typed, &first);
     for (size_t i = 0; i < COUNT(others); i++)
         append_rest(out, (struct slice){others[i], strlen(others[i])}, typed, &first);
     *any = !first;
@@ -285,7 +285,7 @@ static void append_choice(struct buffer *out, const char *rule, const char *cons
 }
 
 /* own: a qualifier of this statement, one of its columns behind a dot, and what follows. */
-static void append_own(const struct sql_names *names, struct buffer *out)
+static void append_own(const struct sql_names *names, bool in_string, struct buffer *out)
 {
     buffer_string(out, "own ::=");
     bool first = true;
@@ -293,15 +293,17 @@ static void append_own(const struct sql_names *names, struct buffer *out)
         struct slice table = sql_names_resolve(names, names->aliases[i].name);
         if (!is_plain(names->aliases[i].name) || table.n == 0)
             continue;
-        bool any;
+        bool none = false;
         size_t size = out->size;
         buffer_string(out, first ? "" : " |");
         append_name(out, names->aliases[i].name);
         size_t before = out->size;
-        buffer_string(out, " (agap seq | \".\" (\"*\" |");
-        append_columns(names, table, (struct slice){"", 0}, &any, out);
+        buffer_printf(out, " (agap seq | \".\" (\"*\"%s", in_string ? " | open" : "");
+        size_t columns = out->size;
+        append_columns(names, table, (struct slice){"", 0}, &none, out);
+        bool any = out->size > columns;
         buffer_string(out, ") after)?");
-        if (!any) { /* its columns are not known */
+        if (!any) { /* they are not known */
             out->size = before;
             buffer_string(out, " after");
         }
@@ -312,13 +314,17 @@ static void append_own(const struct sql_names *names, struct buffer *out)
     buffer_string(out, first ? " \"\\n\" nl nl\n" : "\n"); /* something that never comes where a word does */
 }
 
-static bool append_rules(const struct sql_names *names, struct buffer *out)
+/* open: where a name belongs in another language's string, what that language puts in its place. */
+static bool append_rules(const struct sql_names *names, bool in_string, struct buffer *out)
 {
     bool any;
+    if (in_string)
+        buffer_string(out, "plain ::= [^()\\[\\]{}\"'`\\\\\\n.A-Za-z0-9_" HIGH "] | esc\nopen ::= [%$:?] w | esc | end\n"
+                           "blank ::= ([ \\t] | nl | comment | esc)+\n");
+    else
+        buffer_string(out, "plain ::= [^()\\[\\]{}\"'\\n.A-Za-z0-9_" HIGH "]\nblank ::= ([ \\t] | nl | comment)+\n");
     buffer_string(out, "wc ::= [A-Za-z0-9_" HIGH "]\nw ::= wc*\n"
                        "gap ::= plain | \".\" | str | comment | nl | pair\nagap ::= plain | str | comment | nl | pair\n"
-                       "plain ::= [^()\\[\\]{}\"'\\n.A-Za-z0-9_" HIGH "]\n"
-                       "blank ::= ([ \\t] | nl | comment)+\n"
                        "seq ::= (gap seq | unit after | own)?\nafter ::= (agap seq | \".\" column after)?\n"
                        "unit ::= number | free-0 | from | insert | distinct | call | loose\n"
                        "number ::= [0-9] w (\".\" [0-9] w)?\n"
@@ -350,11 +356,11 @@ static bool append_rules(const struct sql_names *names, struct buffer *out)
     append_word(out, "information_schema.");
     buffer_string(out, " w |");
     append_word(out, "public.");
-    buffer_string(out, " name\nname ::=");
+    buffer_printf(out, " name%s\nname ::=", in_string ? " | open" : "");
     append_tables(names, (struct slice){"", 0}, &any, out);
     buffer_string(out, "\n");
-    append_any_column(names, out);
-    append_own(names, out);
+    append_any_column(names, in_string, out);
+    append_own(names, in_string, out);
     return append_words(names, out);
 }
 
@@ -395,20 +401,21 @@ static bool leads_to_table(const struct sql_names *names, size_t back)
 }
 
 /* start: what may follow the cursor, in whose front the end of a word may stand. */
-static void append_start(const struct sql_names *names, const struct buffer *before, struct buffer *out)
+static void append_start(const struct sql_names *names, const struct buffer *before, bool in_string, struct buffer *out)
 {
     struct slice typed = {before->data + before->size, 0};
     while (typed.s > before->data && codepoint_in_word(typed.s[-1]))
         typed.s--, typed.n++;
     size_t back = 1 + (typed.n > 0), size = out->size;
-    bool any = false;
+    bool any = false, first = true;
     buffer_string(out, "start ::= (");
     if (slice_is(token_before(names, back), ".") && typed.s > before->data && typed.s[-1] == '.') {
         struct slice table = sql_names_resolve(names, token_before(names, back + 1));
         if (table.n > 0)
-            append_columns(names, table, typed, &any, out);
+            append_columns(names, table, typed, &first, out);
+        any = !first;
         if (any)
-            buffer_string(out, typed.n > 0 ? ") after\n" : " | \"*\") after\n");
+            buffer_string(out, typed.n > 0 ? ") after\n" : in_string ? " | \"*\" | open) after\n" : " | \"*\") after\n");
     } else if (leads_to_table(names, back)) {
         append_tables(names, typed, &any, out);
         if (any)
@@ -423,7 +430,7 @@ static void append_start(const struct sql_names *names, const struct buffer *bef
     }
 }
 
-bool sql_grammar(const char *tables, const struct buffer *before, const struct buffer *behind, struct buffer *out)
+bool sql_grammar(const char *tables, const struct buffer *before, const struct buffer *behind, bool in_string, struct buffer *out)
 {
     struct sql_names *names = sql_names_read(tables, before->data ? before->data : "", before->size,
                                              behind->data ? behind->data : "", behind->size);
@@ -432,9 +439,9 @@ bool sql_grammar(const char *tables, const struct buffer *before, const struct b
     struct slice first = good && names->statement < names->cursor ? names->tokens[names->statement].text : (struct slice){"", 0};
     /* WITH and CREATE have been read; what the others name is not known. */
     good = good && !(is_in(first, loose, COUNT(loose)) && !slice_is(first, "with") && !slice_is(first, "create"));
-    good = good && append_rules(names, out);
+    good = good && append_rules(names, in_string, out);
     if (good)
-        append_start(names, before, out);
+        append_start(names, before, in_string, out);
     free(names);
     if (!good || out->failed) {
         out->size = size;

@@ -17,9 +17,10 @@
 #include <stdbool.h>
 
 /*
- * Appends rules `start` (what follows the cursor) and `seq` (inside of brackets), which use code_grammar.c's str,
- * comment, nl and pair. tables: as from schema_text(). False where there is nothing to say.
+ * Appends rules `start` (what follows the cursor) and `seq` (inside of brackets), which use str, comment, nl and pair of
+ * code_grammar.c, or in another language's string those of sql_string.h. tables: as from schema_text(). False where there
+ * is nothing to say.
  */
-bool sql_grammar(const char *tables, const struct buffer *before, const struct buffer *behind, struct buffer *out);
+bool sql_grammar(const char *tables, const struct buffer *before, const struct buffer *behind, bool in_string, struct buffer *out);
 
 #endif

@@ -10,6 +10,7 @@
 #include "constrain/compile.h"
 #include "fuzz_input.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -22,8 +23,10 @@ static void read_grammar(const char *text)
     if (!expr_open(&store))
         return;
     dsr1_status status = gbnf_compile(&store, text, &names, &err);
-    if (status < 0 && status != DSR1_ERR_LIMIT)
+    if (status < 0 && status != DSR1_ERR_LIMIT) {
+        fprintf(stderr, "%s in:\n%s", err.message, text);
         abort();
+    }
     gbnf_free_names(names);
     expr_close(&store);
 }

@@ -209,6 +209,46 @@ static void what_sql_makes_itself_may_be_named(void **state)
     tables = NULL;
 }
 
+/* Names beyond ASCII, and a schema without any other. */
+static void names_of_all_alphabets_are_names(void **state)
+{
+    tables = "bücher(größe integer, jahr integer)\n";
+    good("sql", "SELECT * FROM |", "bücher b WHERE b.größe > 1");
+    good("sql", "SELECT * FROM bü|", "cher");
+    bad("sql", "SELECT * FROM bü|", "", "ro");
+    good("sql", "SELECT b.|  FROM bücher b", "größe");
+    bad("sql", "SELECT b.|  FROM bücher b", "", "zahl");
+    tables = "\"\x01\"(\"\x02\" integer)\n"; /* cannot be said in a grammar */
+    good("sql", "SELECT |", "x.*, 1");
+    tables = NULL;
+}
+
+static void strings_of_other_languages_name_what_is_there(void **state)
+{
+    tables = shop;
+    good("python", "db.execute(\"SELECT * FROM |", "orders WHERE id = %s\", (1,))\n");
+    bad("python", "db.execute(\"SELECT * FROM |", "", "invoices");
+    bad("python", "db.execute(\"SELECT * FROM ord|\")", "er", "ing");
+    bad("python", "db.execute('SELECT * FROM |", "", "invoices");
+    bad("python", "db.execute(\"\"\"\n    SELECT o.id\n    FROM |\n\"\"\")", "", "invoices");
+    bad("python", "db.execute(\"\"\"\n    SELECT o.|\n    FROM orders o\n\"\"\")", "", "balance");
+    good("python", "db.execute(\"\"\"\n    SELECT o.|\n    FROM orders o\n\"\"\")", "placed_at");
+    good("python", "db.execute(\"\"\"SELECT \"Full Name\" FROM |", "customers\"\"\").fetchall())]}\n");
+    bad("javascript", "db.query(`SELECT ${a} FROM |`)", "", "invoices");
+    good("javascript", "db.query(`SELECT ${a} FROM |", "${table} WHERE id = $1`, [id]);");
+    bad("c", "PQexec(c, \"SELECT *\\nFROM\\n|", "", "invoices");
+    good("c", "PQexec(c, \"SELECT * FROM |", "orders o, customers WHERE o.id = 'x'\"); f())");
+    bad("c", "PQexec(c, \"SELECT max(id|", ") FROM orders", ")");
+    /* What is not known here, and code that is no SQL. */
+    good("python", "db.execute(\"SELECT * FROM |", "\" + table)\n");
+    good("python", "db.execute(f\"SELECT * FROM |", "{table} WHERE a = 1\")\n");
+    good("python", "db.execute(\"SELECT * FROM |", "%s\" % table)\n");
+    good("python", "x = \"taken from |", "nowhere\"");
+    good("python", "from |", "nowhere import x");
+    good("python", "db.execute(\"SELECT 1\")\nfrom |", "nowhere import x");
+    tables = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +259,8 @@ int main(void)
         cmocka_unit_test(only_tables_that_are_there_follow_from),
         cmocka_unit_test(only_columns_that_are_there_follow_a_table),
         cmocka_unit_test(what_sql_makes_itself_may_be_named),
+        cmocka_unit_test(names_of_all_alphabets_are_names),
+        cmocka_unit_test(strings_of_other_languages_name_what_is_there),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
