@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
+#include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,13 +19,19 @@
 #define LAST_PAUSE 30.0
 #define LOOK_MS 10              /* how often a waiting query asks whether anybody still waits for it */
 
+/*
+ * How a hole is filled, the best first. A stream can be ended as soon as there is enough of it, says how likely each piece
+ * is, and takes a grammar; a server may lack the function, or its model the tokens for holes.
+ */
+enum way { STREAM_HOLE, STREAM_ON, FILL_HOLE, GO_ON, N_WAYS };
+
 struct pg_host {
     char *conninfo;
     struct pg_wish wish;
     PGconn *connection;
     char name[200];
     double retry_at, pause;
-    bool no_fim, no_stream;     /* the server has no such function, or its model cannot */
+    enum way way;               /* the first that is not known to fail */
 };
 
 PGconn *pg_connect(const struct pg_wish *wish, dsr1_error *err)
@@ -70,7 +77,7 @@ static dsr1_status connect_now(struct pg_host *host, dsr1_error *err)
         return DSR1_ERR_IO;
     }
     host->pause = 0;
-    host->no_fim = host->no_stream = false;
+    host->way = STREAM_HOLE;
     snprintf(host->name, sizeof host->name, "PostgreSQL %d at %s, database %s", PQserverVersion(host->connection) / 10000,
              PQhost(host->connection) ? PQhost(host->connection) : "", PQdb(host->connection));
     return DSR1_OK;
@@ -155,8 +162,10 @@ static bool take_rows(struct query *query, const PGresult *result)
         if (query->question->first_ms == 0)
             query->question->first_ms = 1e3 * (clock_seconds() - query->started);
         double logprob = PQnfields(result) > 1 ? strtod(PQgetvalue(result, row, 1), NULL) : 0;
-        if (!draft_append(query->draft, PQgetvalue(result, row, 0), (size_t) PQgetlength(result, row, 0), -1,
-                          (float) logprob))
+        size_t size = (size_t) PQgetlength(result, row, 0);
+        /* A healed token without more text only says again what was typed: how likely that was does not matter. */
+        bool again = query->draft->text.size == 0 && size == 0;
+        if (!draft_append(query->draft, PQgetvalue(result, row, 0), size, -1, again ? 0 : (float) logprob))
             return false;
         look(query);
     }
@@ -210,38 +219,79 @@ static bool is_unable(const struct query *query)
     return strcmp(query->state, "42883") == 0 || strcmp(query->state, "0A000") == 0;
 }
 
-static const char fill_sql[] =
-    "SELECT dsr1_fim($1, $2, jsonb_build_object('max_tokens', $3::int, 'temperature', $4::float8))";
-static const char stream_sql[] =
-    "SELECT (s).token, (s).logprob FROM (SELECT dsr1_stream($1, max_tokens => $2::int, temperature => $3::float8, raw => true)"
-    " AS s OFFSET 0) AS rows";
-static const char complete_sql[] =
-    "SELECT dsr1_complete($1, max_tokens => $2::int, temperature => $3::float8, raw => true)";
+/* Perhaps it was the grammar that the engine would not take: too large, or beyond what it knows. */
+static bool is_refused(const struct query *query)
+{
+    return strcmp(query->state, "22023") == 0 || strcmp(query->state, "54000") == 0;
+}
+
+static const char *const fill_sql[N_WAYS] = {
+    [STREAM_HOLE] = "SELECT (s).token, (s).logprob FROM (SELECT dsr1_stream($1, raw => true, options => $2::jsonb) AS s OFFSET 0) AS rows",
+    [STREAM_ON] = "SELECT (s).token, (s).logprob FROM (SELECT dsr1_stream($1, raw => true, options => $2::jsonb) AS s OFFSET 0) AS rows",
+    [FILL_HOLE] = "SELECT dsr1_fim($1, $3, $2::jsonb)",
+    [GO_ON] = "SELECT dsr1_complete($1, max_tokens => ($2::jsonb ->> 'max_tokens')::int,"
+              " temperature => ($2::jsonb ->> 'temperature')::float8, raw => true)",
+};
 static const char chat_sql[] =
     "SELECT dsr1_complete($1, max_tokens => $2::int, temperature => $3::float8, system => $4, think => false)";
 
-static dsr1_status fill(struct query *query, const char *max_tokens, const char *temperature, dsr1_error *err)
+/* The options of one way, as JSON text. Free it with free(). */
+static char *fill_options(const struct pg_question *question, enum way way, bool grammar)
+{
+    json_t *options = json_pack("{s: i, s: f}", "max_tokens", question->max_tokens, "temperature", question->temperature);
+    if (way == STREAM_HOLE) {
+        json_object_set_new(options, "suffix", json_string(question->behind));
+        json_object_set_new(options, "opening", json_string(question->opening));
+    }
+    if (way == STREAM_HOLE || way == STREAM_ON)
+        json_object_set_new(options, "heal", json_boolean(question->heal));
+    if (grammar) {
+        json_object_set_new(options, "grammar", json_string(question->grammar));
+        json_object_set_new(options, "open_end", json_true());
+    }
+    char *text = json_dumps(options, JSON_COMPACT);
+    json_decref(options);
+    return text;
+}
+
+static dsr1_status fill_one_way(struct query *query, enum way way, bool grammar, dsr1_error *err)
+{
+    struct pg_question *question = query->question;
+    struct buffer before = {0};
+    char *options = fill_options(question, way, grammar);
+    buffer_string(&before, question->before);
+    /* Typing only adds tokens to an opening; without a hole the text is one. */
+    buffer_string(&before, way == STREAM_HOLE ? "" : question->opening);
+    const char *values[] = {before.data, options, question->behind};
+    query->state[0] = 0;
+    dsr1_status status = !options || before.failed ? error_nomem(err, "prompt")
+                                                   : run(query, fill_sql[way], values, way == FILL_HOLE ? 3 : 2, err);
+    question->fim = way == STREAM_HOLE || way == FILL_HOLE;
+    question->masked = grammar;
+    question->healed = question->heal && (way == STREAM_HOLE || way == STREAM_ON);
+    free(options);
+    buffer_free(&before);
+    return status;
+}
+
+static dsr1_status fill(struct query *query, dsr1_error *err)
 {
     struct pg_host *host = query->host;
-    const struct pg_question *question = query->question;
-    const char *hole[] = {question->before, question->behind, max_tokens, temperature};
-    const char *rest[] = {question->before, max_tokens, temperature};
-    if (!host->no_fim) {
+    for (;;) {
+        enum way way = host->way;
+        bool grammar = query->question->grammar && (way == STREAM_HOLE || way == STREAM_ON);
         dsr1_error reason = {0};
-        dsr1_status status = run(query, fill_sql, hole, 4, &reason);
-        query->question->fim = status == DSR1_OK;
-        if (status == DSR1_OK || !is_unable(query))
+        dsr1_status status = fill_one_way(query, way, grammar, &reason);
+        /* Better a text without a mask than none: polish.c cuts what it would have forbidden. */
+        if (status < 0 && grammar && is_refused(query)) {
+            reason = (dsr1_error){0};
+            status = fill_one_way(query, way, false, &reason);
+        }
+        if (status == DSR1_OK || !is_unable(query) || way == GO_ON)
             return status < 0 ? error_set(err, status, "%s", reason.message) : status;
-        host->no_fim = true;
+        bool no_function = strcmp(query->state, "42883") == 0;
+        host->way = way == STREAM_HOLE ? (no_function ? FILL_HOLE : STREAM_ON) : GO_ON;
     }
-    if (!host->no_stream) {
-        dsr1_error reason = {0};
-        dsr1_status status = run(query, stream_sql, rest, 3, &reason);
-        if (status == DSR1_OK || !is_unable(query))
-            return status < 0 ? error_set(err, status, "%s", reason.message) : status;
-        host->no_stream = true;
-    }
-    return run(query, complete_sql, rest, 3, err);
 }
 
 dsr1_status pg_host_ask(struct pg_host *host, struct pg_question *question, struct draft *draft, dsr1_error *err)
@@ -255,7 +305,7 @@ dsr1_status pg_host_ask(struct pg_host *host, struct pg_question *question, stru
     snprintf(temperature, sizeof temperature, "%.6g", question->temperature);
     const char *chat[] = {question->before, max_tokens, temperature, question->behind};
     if (question->ask == PG_FILL)
-        status = fill(&query, max_tokens, temperature, err);
+        status = fill(&query, err);
     else
         status = run(&query, chat_sql, chat, 4, err);
     if (status == DSR1_OK && !query.stopped)

@@ -35,12 +35,17 @@ enum pg_ask { PG_FILL, PG_CHAT };
 struct pg_question {
     enum pg_ask ask;
     const char *before, *behind;        /* PG_FILL: around the hole. PG_CHAT: what the user says, and the system message */
+    /* Of PG_FILL: the part of the cursor's line before it, which follows `before`; the grammar that the text is the
+       beginning of, or NULL; and whether the last token before the hole is chosen anew. */
+    const char *opening, *grammar;
+    bool heal;
     int max_tokens;
     double temperature;
     bool (*stop)(void *user, const struct draft *draft);    /* asked every few milliseconds and after each piece of text */
     void *user;
     /* results */
     bool fim;                           /* the server filled the hole; else it went on behind the text before it */
+    bool masked, healed;                /* it did what grammar and heal ask for */
     double first_ms;
 };
 

@@ -91,7 +91,7 @@ sql_fim(PG_FUNCTION_ARGS)
 	if (!call_open(&call, fcinfo))
 		PG_RETURN_NULL();
 	complete = options_new();
-	options_read(complete, PG_GETARG_JSONB_P(2), NULL);
+	options_read_cursor(complete, PG_GETARG_JSONB_P(2), false);
 	complete->prompt.kind = WIRE_PROMPT_FIM;
 	prompt_turn(&complete->prompt, "", engine_text(PG_GETARG_TEXT_PP(0)));
 	prompt_turn(&complete->prompt, "", engine_text(PG_GETARG_TEXT_PP(1)));

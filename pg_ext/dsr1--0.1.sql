@@ -76,6 +76,7 @@ CREATE FUNCTION dsr1_stream(prompt text,
                               think bool DEFAULT NULL,
                               raw bool DEFAULT false,
                               adapter name DEFAULT NULL,
+                              options jsonb DEFAULT NULL,
                               OUT token_no int,
                               OUT token text,
                               OUT logprob float8)
@@ -83,9 +84,9 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'sql_stream'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT PARALLEL RESTRICTED COST 100000 ROWS 100;
 
-COMMENT ON FUNCTION dsr1_stream(text, int, float8, bigint, text[], text, bool, bool, name) IS
+COMMENT ON FUNCTION dsr1_stream(text, int, float8, bigint, text[], text, bool, bool, name, jsonb) IS
 'an answer piece by piece, as it is computed; in a SELECT list, rows come at once';
-REVOKE EXECUTE ON FUNCTION dsr1_stream(text, int, float8, bigint, text[], text, bool, bool, name) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION dsr1_stream(text, int, float8, bigint, text[], text, bool, bool, name, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION dsr1_fim(prefix text, suffix text, options jsonb DEFAULT '{}')
 RETURNS text

@@ -15,6 +15,7 @@
 #include "engine_text.h"
 #include "option_value.h"
 #include "options.h"
+#include "prompt.h"
 #include "settings.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
@@ -242,4 +243,51 @@ options_read(struct wire_complete *complete, Jsonb *options, const char *const *
 					 errmsg("there is no option \"%s\"", name),
 					 errhint("Options are max_tokens, temperature, top_k, top_p, min_p, repeat_penalty, seed, stop, think, adapter, and what the function's own documentation names.")));
 	}
+}
+
+/* ------------------------------------------------------------------
+ *	At a cursor
+ * ------------------------------------------------------------------
+ */
+
+static struct wire_text
+text_option(const char *name, const JsonbValue *value)
+{
+	return engine_text(cstring_to_text(option_string(name, value)));
+}
+
+static void
+read_suffix(struct wire_complete *complete, const JsonbValue *suffix)
+{
+	if (complete->prompt.kind != WIRE_PROMPT_RAW)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("only a raw prompt has a suffix"),
+				 errhint("Add raw => true.")));
+	complete->prompt.kind = WIRE_PROMPT_FIM;
+	prompt_turn(&complete->prompt, "", text_option("suffix", suffix));
+}
+
+void
+options_read_cursor(struct wire_complete *complete, Jsonb *options, bool suffix)
+{
+	static const char *const names[] = {"opening", "heal", "grammar", "open_end", NULL};
+	static const char *const names_suffix[] = {"opening", "heal", "grammar", "open_end", "suffix", NULL};
+	JsonbValue *value;
+
+	options_read(complete, options, suffix ? names_suffix : names);
+	if ((value = options_find(options, "opening")) != NULL)
+		complete->prompt.opening = text_option("opening", value);
+	if ((value = options_find(options, "heal")) != NULL)
+		complete->heal = option_bool("heal", value);
+	if ((value = options_find(options, "grammar")) != NULL)
+	{
+		complete->constraint = DSR1_CONSTRAINT_GBNF;
+		complete->constraint_texts[0] = text_option("grammar", value);
+		complete->n_constraint = 1;
+	}
+	if ((value = options_find(options, "open_end")) != NULL)
+		complete->open_end = option_bool("open_end", value);
+	if (suffix && (value = options_find(options, "suffix")) != NULL)
+		read_suffix(complete, value);
 }

@@ -29,6 +29,14 @@ extern void options_set_adapter(struct wire_complete *complete, const char *adap
  */
 extern void options_read(struct wire_complete *complete, Jsonb *options, const char *const *others);
 
+/*
+ * The same for a text that goes on at a cursor, with what editors know about
+ * it: how it begins (opening, heal) and what it is the beginning of (grammar,
+ * open_end).  suffix: that option is read, too, and makes the prompt, which is
+ * raw, a gap to be filled.
+ */
+extern void options_read_cursor(struct wire_complete *complete, Jsonb *options, bool suffix);
+
 /* The value of a key of a jsonb object, or NULL where there is none, or null. */
 extern JsonbValue *options_find(Jsonb *object, const char *key);
 

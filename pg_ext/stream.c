@@ -40,6 +40,8 @@ open_stream(FunctionCallInfo fcinfo)
 	Stream	   *stream = palloc0(sizeof(*stream));
 	bool		put;
 
+	if (!PG_ARGISNULL(9))
+		options_read_cursor(complete, PG_GETARG_JSONB_P(9), true);
 	complete->stream = true;
 	complete->want_logprobs = true;
 	adapter_resolve(&complete->terms);

@@ -11,6 +11,13 @@ SELECT string_agg((s).token, '' ORDER BY (s).token_no) = dsr1_complete('The capi
 SELECT string_agg(token, '' ORDER BY token_no) = dsr1_complete('The capital of France is', 8, raw => true) AS same
   FROM dsr1_stream('The capital of France is', 8, raw => true);
 SELECT dsr1_stream(NULL);
+-- what an editor tells: a grammar that the text is the beginning of, how it begins, and a half token to be taken anew
+SELECT string_agg(token, '') ~ '^(ab|ac)+a?$' AS masked FROM
+  dsr1_stream('The capital of France is', raw => true, options => '{"max_tokens": 5, "grammar": "root ::= (\"a\" [bc])*", "open_end": true}');
+SELECT string_agg(s.token, '') = dsr1_complete('The capital of France is', 4, raw => true) AS opening
+  FROM dsr1_stream('The capital', 4, raw => true, options => '{"opening": " of France is"}') AS s;
+SELECT string_agg(token, '') LIKE 'nce%' AS healed
+  FROM dsr1_stream('The capital of Fra', 4, raw => true, options => '{"heal": true}');
 -- a stream that is not read to its end leaves nothing behind
 SELECT (dsr1_stream('Once upon a time', 400, raw => true)).token_no LIMIT 2;
 SELECT dsr1_complete('The capital of France is', 1, raw => true);
@@ -42,3 +49,8 @@ SELECT dsr1_chat('[{"role": "user", "content": "x"}]', '[]');
 SELECT dsr1_fim('def f(', ')', '{"no_such_option": 1}');
 SELECT dsr1_summarize('x', 0);
 SELECT dsr1_stream('x', max_tokens => 0);
+SELECT dsr1_stream('x', raw => true, options => '{"no_such_option": 1}');
+SELECT dsr1_stream('x', raw => true, options => '{"grammar": "root ::= ("}');
+SELECT dsr1_stream('x', raw => true, options => '{"heal": 1}');
+SELECT dsr1_stream('x', options => '{"suffix": "y"}');
+SELECT dsr1_fim('def f(', ')', '{"suffix": "y"}');

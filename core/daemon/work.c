@@ -15,8 +15,7 @@
 #include "daemon/work.h"
 
 #include "base/error.h"
-#include "base/memory.h"
-#include "daemon/prompt.h"
+#include "daemon/draft.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,13 +38,6 @@ struct work {
     uint32_t n_tokens;
     struct wire_score_result *scores;       /* SCORE */
     struct wire_embed_result *embedding;    /* EMBED */
-};
-
-/* A message of any of the three kinds. */
-union message {
-    struct wire_complete complete;
-    struct wire_score score;
-    struct wire_embed embed;
 };
 
 static void free_memory(struct work *work)
@@ -235,7 +227,7 @@ static struct work *new_work(struct session *session, enum wire_type type, uint6
 /* Asked twice                                                         */
 /* ------------------------------------------------------------------ */
 
-static bool may_be_shared(enum wire_type type, const union message *m, const struct wire_terms *terms)
+static bool may_be_shared(enum wire_type type, const union draft_message *m, const struct wire_terms *terms)
 {
     return terms->timeout_ms == 0 && !(type == WIRE_COMPLETE && m->complete.stream);
 }
@@ -287,113 +279,8 @@ static void give_up(struct work *work)
         cancel_in_engine(work);
 }
 
-/* A request under construction: tokens and texts that submit copies. */
-struct draft_request {
-    dsr1_request request;
-    struct prompt prompt;
-    const char *stop[WIRE_STOP_MAX];
-    const char *constraint[WIRE_LIST_MAX];
-    dsr1_tokens continuations[WIRE_LIST_MAX];
-};
-
-static void free_draft(struct draft_request *d)
-{
-    for (size_t i = 0; i < d->request.n_stop; i++)
-        free((char *) d->stop[i]);
-    for (size_t i = 0; i < d->request.constraint.n_texts; i++)
-        free((char *) d->constraint[i]);
-    for (size_t i = 0; i < d->request.n_continuations; i++)
-        free((int32_t *) d->continuations[i].ids);
-    prompt_close(&d->prompt);
-    free(d);
-}
-
-static dsr1_status copy_texts(const struct wire_text *from, uint32_t n, const char *what, const char **to, size_t *n_to,
-                              dsr1_error *err)
-{
-    for (*n_to = 0; *n_to < n; ++*n_to) {
-        struct wire_text text = from[*n_to];
-        if (text.size > 0 && memchr(text.data, 0, text.size))
-            return error_set(err, DSR1_ERR_ARGUMENT, "%s holds a zero byte", what);
-        to[*n_to] = strndup(text.size ? text.data : "", text.size);
-        if (!to[*n_to])
-            return error_nomem(err, what);
-    }
-    return DSR1_OK;
-}
-
-static dsr1_status fill_complete(const struct served *served, const struct wire_complete *m, struct draft_request *d,
-                                 dsr1_error *err)
-{
-    dsr1_request *r = &d->request;
-    dsr1_status status = prompt_open(served, &m->prompt, m->constraint != DSR1_CONSTRAINT_NONE, &d->prompt, err);
-    r->max_tokens = m->max_tokens;
-    r->temperature = m->temperature;
-    r->top_k = m->top_k;
-    r->top_p = m->top_p;
-    r->min_p = m->min_p;
-    r->repeat_penalty = m->repeat_penalty;
-    r->seed = m->seed;
-    r->heal = m->heal;
-    r->want_logprobs = m->want_logprobs;
-    r->n_top = m->n_top;
-    r->separate_reasoning = d->prompt.is_chat;
-    r->reasoning_open = d->prompt.reasoning_open;
-    r->constraint.kind = m->constraint;
-    r->constraint.texts = d->constraint;
-    r->stop = d->stop;
-    if (status == DSR1_OK)
-        status = copy_texts(m->constraint_texts, m->n_constraint, "a constraint", d->constraint,
-                            &r->constraint.n_texts, err);
-    if (status == DSR1_OK)
-        status = copy_texts(m->stop, m->n_stop, "a stop string", d->stop, &r->n_stop, err);
-    return status;
-}
-
-static dsr1_status fill_score(const struct served *served, const struct wire_score *m, struct draft_request *d,
-                              dsr1_error *err)
-{
-    dsr1_status status = prompt_open(served, &m->prompt, true, &d->prompt, err);
-    d->request.continuations = d->continuations;
-    for (uint32_t i = 0; i < m->n_continuations && status == DSR1_OK; i++) {
-        int32_t *ids = NULL;
-        size_t n = 0;
-        status = prompt_append(served, m->continuations[i], 0, &ids, &n, err);
-        d->continuations[d->request.n_continuations++] = (dsr1_tokens){ids, n};
-    }
-    return status;
-}
-
-static dsr1_status fill_embed(const struct served *served, const struct wire_embed *m, struct draft_request *d,
-                              dsr1_error *err)
-{
-    d->request.pooling = m->pooling == DSR1_POOLING_NONE ? DSR1_POOLING_MEAN : m->pooling;
-    if (served->info.n_embd > WIRE_EMBED_MAX)
-        return error_set(err, DSR1_ERR_UNSUPPORTED, "an embedding of %d numbers does not fit a message",
-                         served->info.n_embd);
-    return prompt_append(served, m->text, DSR1_ADD_BOS, &d->prompt.ids, &d->prompt.n, err);
-}
-
-static dsr1_status read_message(const struct wire_frame *frame, enum wire_type type, union message *m,
-                                struct wire_terms *terms)
-{
-    dsr1_status status = type == WIRE_COMPLETE ? wire_get_complete(frame, &m->complete)
-                         : type == WIRE_SCORE  ? wire_get_score(frame, &m->score)
-                                               : wire_get_embed(frame, &m->embed);
-    *terms = type == WIRE_COMPLETE ? m->complete.terms : type == WIRE_SCORE ? m->score.terms : m->embed.terms;
-    return status;
-}
-
-static dsr1_status fill(const struct served *served, enum wire_type type, const union message *m,
-                        struct draft_request *d, dsr1_error *err)
-{
-    return type == WIRE_COMPLETE ? fill_complete(served, &m->complete, d, err)
-           : type == WIRE_SCORE  ? fill_score(served, &m->score, d, err)
-                                 : fill_embed(served, &m->embed, d, err);
-}
-
 /* What the answer is gathered in. */
-static bool prepare_result(struct work *work, const union message *m)
+static bool prepare_result(struct work *work, const union draft_message *m)
 {
     if (work->type == WIRE_COMPLETE) {
         work->stream = m->complete.stream;
@@ -408,7 +295,7 @@ static bool prepare_result(struct work *work, const union message *m)
     return work->scores != NULL;
 }
 
-static dsr1_status submit(struct work *work, struct draft_request *d, const struct wire_terms *terms, dsr1_error *err)
+static dsr1_status submit(struct work *work, struct draft *d, const struct wire_terms *terms, dsr1_error *err)
 {
     dsr1_request *r = &d->request;
     r->tokens = d->prompt.ids;
@@ -429,10 +316,10 @@ static dsr1_status submit(struct work *work, struct draft_request *d, const stru
  * pump can go on; only this thread adds works and ends sessions, and a work
  * keeps what it is served by.
  */
-static dsr1_status start(struct work *work, const union message *m, const struct wire_terms *terms, dsr1_error *err)
+static dsr1_status start(struct work *work, const union draft_message *m, const struct wire_terms *terms, dsr1_error *err)
 {
     struct pump *pump = &work->server->pump;
-    struct draft_request *d = calloc(1, sizeof *d);
+    struct draft *d = calloc(1, sizeof *d);
     if (!d || !prepare_result(work, m)) {
         free(d);
         return error_nomem(err, "a request");
@@ -441,10 +328,10 @@ static dsr1_status start(struct work *work, const union message *m, const struct
     dsr1_status status = adapters_get(&work->served->adapters, work->served->model, work->server->settings->adapters,
                                       terms->adapter, &d->request.adapter, err);
     if (status == DSR1_OK)
-        status = fill(work->served, work->type, m, d, err);
+        status = draft_fill(work->served, work->type, m, d, err);
     if (status == DSR1_OK)
         status = submit(work, d, terms, err);
-    free_draft(d);
+    draft_free(d);
     pump_lock(pump);
     return status;
 }
@@ -455,8 +342,8 @@ static void begin(struct session *session, const struct wire_frame *frame, enum 
     dsr1_error err = {0};
     struct served *served = session->server->pump.served;
     struct work *work = NULL;
-    union message *m = malloc(sizeof *m);
-    dsr1_status status = m ? read_message(frame, type, m, &terms) : error_nomem(&err, "a request");
+    union draft_message *m = malloc(sizeof *m);
+    dsr1_status status = m ? draft_read(frame, type, m, &terms) : error_nomem(&err, "a request");
     if (status == DSR1_ERR_FORMAT)
         error_set(&err, status, "broken request");
     else if (status == DSR1_OK && find(session, frame->request))

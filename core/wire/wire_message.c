@@ -146,6 +146,7 @@ static void complete_fields(struct wire_codec *c, struct wire_complete *m)
     wire_codec_i32(c, &m->n_top);
     wire_codec_small(c, m->constraint, DSR1_CONSTRAINT_GBNF);
     wire_codec_texts(c, &m->n_constraint, m->constraint_texts, WIRE_LIST_MAX);
+    wire_codec_small(c, m->open_end, true);
     wire_codec_texts(c, &m->n_stop, m->stop, WIRE_STOP_MAX);
 }
 

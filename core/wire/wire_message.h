@@ -36,7 +36,7 @@
 
 enum {
     WIRE_MAGIC = 0x31527364,    /* "dsR1" */
-    WIRE_PROTOCOL = 5
+    WIRE_PROTOCOL = 6
 };
 
 enum wire_type {
@@ -129,6 +129,7 @@ struct wire_complete {
     dsr1_constraint_kind constraint;
     uint32_t n_constraint;
     struct wire_text constraint_texts[WIRE_LIST_MAX];
+    bool open_end;              /* of the constraint: see dsr1_constraint */
     uint32_t n_stop;
     struct wire_text stop[WIRE_STOP_MAX];
 };

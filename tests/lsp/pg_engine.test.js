@@ -82,7 +82,7 @@ async function longOne(editor, token) {
 }
 const endless = {maxTokens: 4000, mode: "block", constrain: {indent: false}};
 
-test("a model with FIM tokens is asked by dsr1_fim", async () => {
+test("a model with FIM tokens fills holes", async () => {
     use(models.fim);
     await withServer({}, async (editor) => {
         await editor.change(uri, {text: text + "\n\nprint(subtract(3, 2))\n"});
@@ -94,7 +94,7 @@ test("a model with FIM tokens is asked by dsr1_fim", async () => {
     assert.ok(Number(server.sql("SELECT dsr1_fim('def f(', '):', '{\"max_tokens\": 3}') IS NOT NULL")  === "t"));
 });
 
-test("a model without them is asked by dsr1_stream, and continues the text", async () => {
+test("a model without them continues the text", async () => {
     use(models.plain);
     await withServer({}, async (editor) => {
         const {items} = await editor.inline(uri, end);
@@ -102,6 +102,66 @@ test("a model without them is asked by dsr1_stream, and continues the text", asy
         const why = await editor.command("dsr1.explainLast");
         assert.equal(why.prompt, "prefixOnly");
         assert.ok(why.firstTokenMs > 0);
+    });
+});
+
+test("masks and healing work with the model in the server as with the same one in the editor's own process", async () => {
+    use(models.plain);
+    server.sql("CREATE TABLE IF NOT EXISTS zebra_stripes (hoof int, mane text); GRANT SELECT ON zebra_stripes TO coder");
+    const places = [
+        ["a.py", "python", "def add(left, right):\n    retu"],
+        ["b.py", "python", "def total(items):\n    return sum(items["],
+        ["c.sql", "sql", "SELECT max(price) FROM "],
+        ["d.sql", "sql", "SELECT s.* FROM zebra_stripes AS s WHERE s."],
+        ["e.py", "python", "cursor.execute(\"SELECT * FROM "],
+        ["f.c", "c", "int add(int a, int b)\n{\n    return (a + "],
+    ];
+    const answers = async (args, more) => {
+        const found = [];
+        await withEditor({args}, async (editor) => {
+            await editor.start({settings: {...settings, ...more, maxTokens: 12, temperature: 0}});
+            for (const [name, language, content] of places) {
+                const file = `file:///p/${name}`, line = content.split("\n").length - 1;
+                const ask = () => editor.inline(file, {line, character: content.split("\n")[line].length}, 2);
+                await editor.open(file, content, language);
+                await until(async () => {       // the tables are read in the background
+                    await editor.command("dsr1.clearCache");
+                    await ask();
+                    const why = await editor.command("dsr1.explainLast");
+                    return why && (why.contextBytes > 0 || !/SELECT/.test(content));
+                }, "no tables in the prompt");
+                await editor.command("dsr1.clearCache");
+                const {items} = await ask(), why = await editor.command("dsr1.explainLast");
+                found.push({name, text: items[0]?.insertText, masked: why.masked, healed: why.healed, prompt: why.prompt, error: why.error});
+            }
+        });
+        return found;
+    };
+    const own = {trigger: "auto", debounceMs: 0, firstAnswerMs: 0, ringChunks: 0};
+    const remote = await answers([], own);
+    const local = await answers(["--model", models.plain], {...own, backend: "core", core: {prompt: "prefixOnly"}});
+    assert.deepEqual(remote, local);
+    assert.ok(remote.every(({masked}) => masked), "each place has a grammar");
+    assert.ok(remote.every(({healed}) => healed), "each line's last token is taken anew");
+    for (const i of [2, 4])
+        assert.match(remote[i].text, /^(FROM )?(zebra_stripes|dsr1_|pg_|\(|'|generate|json|unnest|only|lateral)/i);
+    assert.match(remote[3].text, /^(s\.)?(hoof|mane|\*)/);
+});
+
+test("a hole is filled with the typed part behind it, so that keys only add tokens", async () => {
+    use(models.fim);
+    await withServer({firstAnswerMs: 0, debounceMs: 0, maxTokens: 4, ringChunks: 0}, async (editor) => {
+        const lines = Array.from({length: 60}, (_, i) => `value_${i} = ${i} * ${i}`), row = 30, typed = "result = value_3 + value_4";
+        lines[row] = "";
+        await editor.change(uri, {text: lines.join("\n")});
+        for (let i = 0; i < typed.length; i++) {
+            await editor.type(uri, {line: row, character: i}, typed[i]);
+            await editor.inline(uri, {line: row, character: i + 1}, 2);
+        }
+        assert.equal((await editor.command("dsr1.explainLast")).prompt, "fim");
+        // With the typed part before the lines below, these would be computed at each key: 0.5.
+        const ratio = Number(server.sql("SELECT prefix_hit_ratio FROM dsr1_stat_engine"));
+        assert.ok(ratio > 0.9, `share of prompt tokens found in the cache: ${ratio}`);
     });
 });
 

@@ -57,6 +57,7 @@ static const struct wire_complete complete = {
     .constraint = DSR1_CONSTRAINT_CHOICES,
     .n_constraint = 2,
     .constraint_texts = {{"yes", 3}, {"no", 2}},
+    .open_end = true,
     .n_stop = 2,
     .stop = {{"\n\n", 2}, {"", 0}}};
 
