@@ -34,6 +34,17 @@ static size_t available(const struct header_reader *reader)
     return reader->input.size - reader->used;
 }
 
+/* Better to lose a message than the session. */
+static void give_up_body(struct header_reader *reader)
+{
+    snprintf(reader->reason, sizeof reader->reason, "out of memory for a message of %zu bytes", reader->body);
+    reader->skip = reader->body - available(reader);
+    reader->in_body = false;
+    reader->no_memory = true;
+    reader->used = 0;
+    buffer_free(&reader->input);
+}
+
 char *header_reader_room(struct header_reader *reader, size_t size)
 {
     /* Move what is left to the front once that costs less than it frees. */
@@ -43,7 +54,12 @@ char *header_reader_room(struct header_reader *reader, size_t size)
     }
     if (reader->input.size == 0 && reader->input.capacity > (1u << 20))
         buffer_free(&reader->input);
-    return buffer_reserve(&reader->input, size);
+    char *room = buffer_reserve(&reader->input, size);
+    if (!room && reader->in_body) {
+        give_up_body(reader);
+        room = buffer_reserve(&reader->input, size);
+    }
+    return room;
 }
 
 void header_reader_filled(struct header_reader *reader, size_t size)
@@ -212,6 +228,10 @@ static enum header_event read_header(struct header_reader *reader)
 
 enum header_event header_reader_next(struct header_reader *reader, const char **body, size_t *size)
 {
+    if (reader->no_memory) {
+        reader->no_memory = false;
+        return HEADER_SKIPPED;
+    }
     if (reader->skip > 0) {
         size_t n = available(reader) < reader->skip ? available(reader) : (size_t) reader->skip;
         reader->used += n;

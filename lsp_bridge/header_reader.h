@@ -19,7 +19,7 @@
 enum header_event {
     HEADER_MORE,    /* feed more bytes */
     HEADER_MESSAGE, /* *body, *size: one body, valid until the next call */
-    HEADER_SKIPPED, /* a bad header, or a body over the limit; reason says it. Call again */
+    HEADER_SKIPPED, /* a bad header, or a body over the limit or too large for memory; reason says it. Call again */
     HEADER_FATAL    /* too much was dropped without finding a header again; reason says it */
 };
 
@@ -31,6 +31,7 @@ struct header_reader {
     uint64_t skip;      /* bytes of a refused body that are still to come */
     uint64_t dropped;   /* bytes thrown away since the last good header */
     bool in_body;
+    bool no_memory;     /* for the body, which was given up; not said yet */
     bool lost;          /* looking for the next header */
     char reason[120];
 };
@@ -39,9 +40,9 @@ void header_reader_open(struct header_reader *reader, size_t limit);
 void header_reader_close(struct header_reader *reader);
 
 /*
- * Room for size bytes read from the client, and how many of them came. NULL
- * when memory is short. A body is stored as it arrives: a header that promises
- * much costs nothing.
+ * Room for size bytes read from the client, and how many of them came. A body
+ * is stored as it arrives: a header that promises much costs nothing. Where
+ * memory ends within one, its rest is dropped; NULL when not even that helps.
  */
 char *header_reader_room(struct header_reader *reader, size_t size);
 void header_reader_filled(struct header_reader *reader, size_t size);

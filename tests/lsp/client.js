@@ -21,8 +21,10 @@ process.on("exit", () => { for (const child of children) child.kill("SIGKILL"); 
 const probes = fs.mkdtempSync(path.join(os.tmpdir(), "dsr1-probes-"));
 process.on("exit", () => fs.rmSync(probes, {recursive: true, force: true}));
 
-function launch(args = [], env = {}) {
-    const child = spawn(program, args, {stdio: ["pipe", "pipe", "pipe"],
+// before: a command that runs the server, as a tracer does.
+function launch(args = [], env = {}, before = []) {
+    const [command, ...rest] = [...before, program, ...args];
+    const child = spawn(command, rest, {stdio: ["pipe", "pipe", "pipe"],
                                         env: {...process.env, DSR1_PROBE_DIR: probes, ...env}});
     children.add(child);
     child.errors = "";
@@ -174,8 +176,8 @@ const request = (id, method, params) => frame({jsonrpc: "2.0", id, method, param
 const notification = (method, params) => frame({jsonrpc: "2.0", method, params});
 
 class Bytes {
-    constructor(args = ["--model", model, "--log-level", "error"], env = {}) {
-        this.child = launch(args, env);
+    constructor(args = ["--model", model, "--log-level", "error"], env = {}, before = []) {
+        this.child = launch(args, env, before);
         this.messages = [];
         this.waiting = [];
         let input = Buffer.alloc(0);

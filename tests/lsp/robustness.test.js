@@ -5,7 +5,9 @@
 const {test} = require("node:test");
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
-const {spawn} = require("node:child_process");
+const os = require("node:os");
+const path = require("node:path");
+const {spawn, spawnSync} = require("node:child_process");
 const {Bytes, withBytes, frame, request, notification, launch, statusWithin, pause, program, model} = require("./client");
 
 const uri = "file:///robust.c";
@@ -476,6 +478,22 @@ test("closing a file answers its request with nothing", () => withBytes(async (s
     assert.deepEqual((await server.answer(2)).result, {items: []});
 }));
 
+test("a file that is renamed during a generation goes on under its new name", () => withBytes(async (server) => {
+    const other = "file:///p/renamed.c";
+    await server.initialize();
+    await ready(server);
+    server.write(open(program_text), inline(1));
+    await pause(30);    // the model works on it
+    server.write(notification("textDocument/didClose", {textDocument: {uri}}),
+                 notification("textDocument/didOpen", {textDocument: {uri: other, languageId: "c", version: 1, text: program_text}}),
+                 request(2, "textDocument/inlineCompletion", {textDocument: {uri: other}, position: at(2, 4), context: {triggerKind: 1}}));
+    assert.ok(Array.isArray((await server.answer(1, 20000)).result.items));
+    assert.ok(Array.isArray((await server.answer(2, 20000)).result.items));
+    assert.equal(await server.document(uri), null);
+    assert.equal((await server.document(other)).text, program_text);
+    assert.ok(await server.alive());
+}));
+
 test("200 keys with a request each are all answered, and the document is right", () => withBytes(async (server) => {
     await server.initialize();
     await ready(server);
@@ -530,6 +548,56 @@ test("a file that is no model is said once; requests are answered with nothing",
     }, ["--model", __filename, "--log-level", "error"]);
 });
 
+test("a model file that was cut off is said once; requests are answered with nothing", async () => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "dsr1-lsp-")), half = path.join(folder, "half.gguf");
+    try {
+        fs.copyFileSync(model, half);
+        fs.truncateSync(half, fs.statSync(half).size >> 1);
+        await withBytes(async (server) => {
+            await server.initialize();
+            assert.match((await server.take((m) => m.method === "window/showMessage")).params.message, /half\.gguf/);
+            server.write(open(program_text), inline(1));
+            assert.deepEqual((await server.answer(1)).result, {items: []});
+            assert.equal(server.messages.filter((m) => m.method === "window/showMessage").length, 0);
+        }, ["--model", half, "--log-level", "error"]);
+    } finally {
+        fs.rmSync(folder, {recursive: true});
+    }
+});
+
+// An address space with no room for what comes.
+test("a server that gets no more memory gives up files and suggestions, not itself", () => withBytes(async (server) => {
+    await server.initialize();
+    await ready(server);
+    const size = Number(/VmSize:\s+(\d+)/.exec(fs.readFileSync(`/proc/${server.child.pid}/status`, "latin1"))[1]);
+    const {status: limited} = spawnSync("prlimit", ["--pid", String(server.child.pid), `--as=${(size + 4096) * 1024}:`]);
+    assert.equal(limited, 0);
+    for (let i = 0; i < 3; i++)
+        server.write(notification("textDocument/didOpen", {textDocument: {uri: `file:///p/large-${i}.c`, languageId: "c", version: 1,
+                                                                          text: "int x; /* y */\n".repeat(500000)}}));
+    assert.ok(await server.alive());
+    server.write(open(program_text));
+    for (let i = 0; i < 5; i++) {
+        server.write(inline(i));
+        assert.ok(Array.isArray((await server.answer(i, 20000)).result.items));
+    }
+    assert.ok(await server.alive());
+    assert.equal(spawnSync("prlimit", ["--pid", String(server.child.pid), "--as=unlimited:"]).status, 0);
+    server.write(change(2, {text: "int y = "}), inline(9, at(0, 8)));
+    assert.ok(Array.isArray((await server.answer(9, 20000)).result.items));
+    assert.equal(await text(server), "int y = ");
+}));
+
+test("a full disk for the statistics costs lines, not the server", async () => {
+    await withBytes(async (server) => {
+        await server.initialize();
+        await ready(server);
+        server.write(open(program_text), inline(1));
+        assert.ok((await server.answer(1, 20000)).result);
+        assert.ok(await server.alive());
+    }, ["--model", model, "--set", "stats.file=/dev/full", "--log-level", "error"]);
+});
+
 test("a full disk for the log costs lines, not the server", async () => {
     await withBytes(async (server) => {
         await server.initialize();
@@ -546,7 +614,7 @@ test("a log that cannot be opened costs the log, not the server", async () => {
 });
 
 function rss(pid) {
-    return Number(/VmRSS:\s+(\d+)/.exec(require("node:fs").readFileSync(`/proc/${pid}/status`, "latin1"))[1]);
+    return Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, "latin1"))[1]);
 }
 
 // ---------------------------------------------------------------------------
@@ -569,3 +637,26 @@ test("after a session's work the server holds no socket, and no file but the mod
     assert.deepEqual(open.filter(({link}) => /^socket:/.test(link)), []);
     assert.deepEqual(open.filter(({link}) => link.startsWith("/") && link !== fs.realpathSync(model)), []);
 }));
+
+// What the process asks of the system, from its start to its end.
+const untraced = spawnSync("strace", ["-V"]).status === 0 ? false : "there is no strace";
+test("a session opens no socket, and only the model, libraries, ignore files and what tells about the machine", {skip: untraced}, async () => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "dsr1-lsp-")), log = path.join(folder, "calls");
+    const strace = ["strace", "-f", "-qq", "-e", "trace=socket,connect,sendto,open,openat,creat,unlink,rename,execve", "-o", log];
+    await withBytes(async (server) => {
+        await server.initialize();
+        await ready(server);
+        server.write(open(program_text), inline(1));
+        assert.ok((await server.answer(1, 20000)).result);
+        server.write(request(2, "shutdown"), notification("exit"));
+        assert.equal(await statusWithin(server.child, 5000), 0);
+    }, ["--model", model, "--log-level", "error"], {DSR1_PROBE_DIR: path.join(folder, "probes")}, strace);
+    const calls = fs.readFileSync(log, "utf8").split("\n");
+    fs.rmSync(folder, {recursive: true});
+    assert.deepEqual(calls.filter((line) => /\b(socket|connect|sendto)\(/.test(line)), []);
+    assert.equal(calls.filter((line) => /\bexecve\(/.test(line)).length, 1);
+    const files = calls.map((line) => /\b(?:openat\(AT_FDCWD, |open\(|creat\(|unlink\(|rename\()"([^"]*)".*= \d+$/.exec(line)?.[1]).filter(Boolean);
+    assert.ok(files.includes(model));
+    const known = ["/proc/", "/sys/", "/etc/", "/lib/", "/usr/lib/", "/dev/urandom", folder];
+    assert.deepEqual(files.filter((file) => file !== model && !known.some((part) => file.startsWith(part))), []);
+});
