@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define VERSION 1               /* of the holes in probe.c: another one asks all models again */
+#define VERSION 2               /* of the holes in probe.c: another one asks all models again */
 #define HEAD_PAGES 256
 #define SAMPLE_PAGES 256
 enum { PAGE = 4096 };

@@ -67,7 +67,8 @@ test("without FIM tokens another way is found, whatever is wished for", async ()
         for (const wish of ["auto", "fim"])
             await withEditor({args: ["--model", plain, "--set", `core.prompt=${wish}`]}, async (editor) => {
                 await editor.start();
-                assert.match((await editor.command("dsr1.status")).model.prompt, /^(hole|prefixOnly)$/);
+                // As a chat it writes other things than what belongs there: scripts/lsp-quality.
+                assert.equal((await editor.command("dsr1.status")).model.prompt, "prefixOnly");
                 await editor.open(uri, text, "python");
                 await editor.inline(uri, end);
                 assert.notEqual((await editor.command("dsr1.explainLast")).prompt, "fim");
