@@ -120,7 +120,7 @@ static void print_job(const struct job *job)
     print_text("suggestion", job->text.data ? job->text.data : "", job->text.size);
     printf("--- %s mode, %s%s, %d prompt tokens%s, %d new ones; first after %.0f ms, all after %.0f ms\n",
            job->line_only ? "line" : "block", job_prompt_name(report->prompt), report->masked ? ", masked" : "", report->prompt_tokens,
-           report->healed ? " (the last one taken back)" : "", report->completion_tokens, report->first_ms,
+           report->healed ? " (the last word taken back)" : "", report->completion_tokens, report->first_ms,
            report->total_ms);
     printf("--- changed by:");
     for (int i = 0; i < POLISH_STEPS; i++) {

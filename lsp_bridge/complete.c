@@ -153,8 +153,9 @@ static bool stop(void *user, const struct draft *draft)
 
 /*
  * Token healing: the typed text often ends inside of what would be one token
- * ("retu", or the space before a word). The last token is chosen anew among
- * those that go on from its bytes; it has to be one of the cursor's own line.
+ * ("retu", or the space before a word). The last token, and those before it
+ * that belong to the same word, are chosen anew among those that go on from
+ * their bytes; the last has to be one of the cursor's own line.
  */
 bool complete_heals(const struct job *job, const struct model_host *host, const struct layout *layout,
                     const struct buffer *known)

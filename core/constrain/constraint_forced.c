@@ -10,11 +10,9 @@ enum { FORCED_BYTES_MAX = 512 };
 /* Bytes that follow without an alternative; *open: others may follow them. */
 static size_t forced_bytes(const struct constraint_state *s, uint8_t *bytes, bool *open)
 {
-    size_t n = 0, prefix_at = s->prefix_at;
+    size_t n = 0;
     uint32_t at = s->at;
     *open = true;
-    while (n < FORCED_BYTES_MAX && s->constraint->prefix && prefix_at < s->constraint->prefix_size)
-        bytes[n++] = s->constraint->prefix[prefix_at++];
     while (n < FORCED_BYTES_MAX && s->c && !s->c->open_end) {
         const struct state *state = &s->c->machine.states[at];
         if (state->accepts) {
@@ -97,7 +95,8 @@ int constraint_forced(struct constraint_state *s, int32_t *tokens, int capacity,
     int32_t ids[FORCED_BYTES_MAX];
     bool open;
     int n = 0;
-    if (s->ended || (s->c && !constraint_enter(s->c)))
+    /* Half a word is cut otherwise than the whole: which tokens write it is the model's choice. */
+    if (s->ended || s->prefix_at < s->constraint->prefix_size || (s->c && !constraint_enter(s->c)))
         return 0;
     size_t size = forced_bytes(s, bytes, &open), n_ids = size ? canonical(s->constraint->table, bytes, size, ids) : 0;
     if (n_ids && open)

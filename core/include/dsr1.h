@@ -339,8 +339,8 @@ typedef struct dsr1_request {
     const char *const *stop;   /* n_stop strings; each may be found across tokens */
     size_t n_stop;
     dsr1_constraint constraint;
-    bool heal;                 /* choose the prompt's last token anew, among those that go on from its text; the answer's
-                                  text begins behind it */
+    bool heal;                 /* choose the prompt's last token anew, among those that go on from its text, and with it the
+                                  others of the same word; the answer's text begins behind them */
     bool ignore_end;           /* go on after an end token (benchmarks) */
     bool special;              /* write the text of control tokens too */
     bool separate_reasoning;   /* what stands within <think></think> goes to event->reasoning */

@@ -10,15 +10,18 @@
 
 #include <stdlib.h>
 
-/* A prefix of no more bytes than a token has; behind it anything goes, or the constraint. */
-static dsr1_status open_healing(struct obey *o, const struct obey_terms *terms, int32_t healed, struct constraint *inner,
-                                struct constraint_state **state, dsr1_error *err)
+/* A prefix; behind it anything goes, or the constraint. */
+static dsr1_status open_healing(struct obey *o, const struct obey_terms *terms, struct obey_healed healed,
+                                struct constraint *inner, struct constraint_state **state, dsr1_error *err)
 {
-    char bytes[512];
+    char bytes[1024];
     struct constraint *c;
-    size_t n = tokenizer_token_bytes(terms->tokenizer, healed, false, bytes, sizeof bytes);
-    if (n > sizeof bytes)
-        return error_set(err, DSR1_ERR_LIMIT, "the prompt's last token has %zu bytes", n);
+    size_t n = 0;
+    for (int i = 0; i < healed.n; i++) {
+        n += tokenizer_token_bytes(terms->tokenizer, healed.tokens[i], false, bytes + n, sizeof bytes - n);
+        if (n > sizeof bytes)
+            return error_set(err, DSR1_ERR_LIMIT, "the prompt's last word has over %zu bytes", sizeof bytes);
+    }
     dsr1_status status = constraint_open_prefix(terms->table, bytes, n, inner, &c, err);
     if (status == DSR1_OK) {
         status = constraint_begin(c, state, err);
@@ -44,8 +47,8 @@ static dsr1_status open_thinking(struct obey *o, const struct obey_terms *terms,
     return DSR1_OK;
 }
 
-dsr1_status obey_open(struct obey *o, const struct obey_terms *terms, const dsr1_request *from, int32_t healed,
-                      dsr1_error *err)
+dsr1_status obey_open(struct obey *o, const struct obey_terms *terms, const dsr1_request *from,
+                      struct obey_healed healed, dsr1_error *err)
 {
     struct constraint *c = NULL;
     dsr1_status status = DSR1_OK;
@@ -55,9 +58,9 @@ dsr1_status obey_open(struct obey *o, const struct obey_terms *terms, const dsr1
         status = constraint_open(terms->table, &from->constraint, &c, err);
     if (status == DSR1_OK && thinks)
         status = open_thinking(o, terms, c, from->max_tokens, err);
-    if (status == DSR1_OK && healed >= 0)
+    if (status == DSR1_OK && healed.n > 0)
         status = open_healing(o, terms, healed, thinks ? NULL : c, &o->now, err);
-    if (status == DSR1_OK && constrained && (thinks || healed < 0)) {
+    if (status == DSR1_OK && constrained && (thinks || healed.n == 0)) {
         status = constraint_begin(c, thinks ? &o->then : &o->now, err);
         if (status == DSR1_OK)
             status = constraint_begin(c, &o->ahead, err);

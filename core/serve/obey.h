@@ -1,7 +1,7 @@
 /*
  * obey.h - what one answer must be, and how far it has come
  *
- * An answer begins with the bytes of a healed token, where the caller wants
+ * An answer begins with the bytes of healed tokens, where the caller wants
  * that; then it may think; then its constraint holds to the end. While it
  * thinks it is free, but an end of the answer becomes </think>, and </think>
  * comes at the latest when the tokens that are left are needed for the rest.
@@ -16,14 +16,14 @@
 
 struct obey {
     struct constraint_state *now;       /* NULL: anything goes */
-    struct constraint_state *then;      /* begins where the reasoning ends, or where the healed token is written */
+    struct constraint_state *then;      /* begins where the reasoning ends, or where the healed tokens are written */
     struct constraint_state *ahead;     /* looks ahead over guesses: of the same constraint as the answer's */
     bool thinking;
     int32_t think_close;
     int32_t blank[4];                   /* the empty line */
     int n_blank;
     int reserve;                        /* tokens that reasoning leaves to the rest */
-    int n_healed;                       /* bytes of the healed token */
+    int n_healed;                       /* bytes of the healed tokens */
 };
 
 /* What the engine knows and obey_open asks for. table is NULL where a request has no constraint and heals nothing. */
@@ -33,13 +33,19 @@ struct obey_terms {
     int32_t think_close;
 };
 
+/* Tokens at the prompt's end that are chosen anew. */
+struct obey_healed {
+    const int32_t *tokens;
+    int n;
+};
+
 /*
- * Compiles what the request asks for; takes time and needs no lock. healed: the
- * token to be chosen anew, or -1. Errors of constraint_open; DSR1_ERR_UNSUPPORTED
- * for a constraint behind reasoning where the vocabulary has no </think>.
+ * Compiles what the request asks for; takes time and needs no lock. Errors of
+ * constraint_open; DSR1_ERR_UNSUPPORTED for a constraint behind reasoning where
+ * the vocabulary has no </think>.
  */
-dsr1_status obey_open(struct obey *obey, const struct obey_terms *terms, const dsr1_request *from, int32_t healed,
-                      dsr1_error *err);
+dsr1_status obey_open(struct obey *obey, const struct obey_terms *terms, const dsr1_request *from,
+                      struct obey_healed healed, dsr1_error *err);
 void obey_close(struct obey *obey);
 
 /*

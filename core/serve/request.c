@@ -102,22 +102,40 @@ static dsr1_status set_room(struct request *r, const struct request_bounds *b, d
     return DSR1_OK;
 }
 
-/* The last token, if it has a text and is not all there is. */
-static int32_t to_heal(const dsr1_request *f, const struct request_bounds *b)
+#define HEALED_MAX 6            /* tokens of a half word: longer ones are mostly right as they are */
+
+static bool is_word_byte(char c)
 {
-    int32_t last = f->tokens[f->n_tokens - 1];
-    bool text = f->heal && f->n_tokens > 1 && tokenizer_token_bytes(b->obey.tokenizer, last, false, NULL, 0) > 0;
-    return text ? last : -1;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || (unsigned char) c >= 0x80;
 }
 
-/* Behind copy_all: the healed token belongs to the answer, and so do the tokens that can only be these. */
+/*
+ * The last token, if it has a text and is not all there is, and those before it that belong to the same word: half a word
+ * is cut otherwise than the whole ("ret", "u" and "return"), and tokens that only half words have lead astray.
+ */
+static struct obey_healed to_heal(const dsr1_request *f, const struct request_bounds *b)
+{
+    int n = 0;
+    bool in_word = true;
+    while (f->heal && in_word && n < HEALED_MAX && (size_t) n + 1 < f->n_tokens) {
+        char bytes[256];
+        size_t size = tokenizer_token_bytes(b->obey.tokenizer, f->tokens[f->n_tokens - 1 - (size_t) n], false, bytes, sizeof bytes);
+        if (size == 0 || size > sizeof bytes || (n > 0 && !is_word_byte(bytes[size - 1])))
+            break;
+        n++;
+        in_word = is_word_byte(bytes[0]);
+    }
+    return (struct obey_healed){f->tokens + f->n_tokens - n, n};
+}
+
+/* Behind copy_all: healed tokens belong to the answer, and so do the tokens that can only be these. */
 static dsr1_status begin_answer(struct request *r, const dsr1_request *f, const struct request_bounds *b, dsr1_error *err)
 {
-    int32_t healed = to_heal(f, b);
+    struct obey_healed healed = to_heal(f, b);
     dsr1_status status = obey_open(&r->obey, &b->obey, f, healed, err);
     if (status != DSR1_OK)
         return status;
-    r->n_tokens = r->n_prompt = r->n_told = r->n_prompt - (healed >= 0);
+    r->n_tokens = r->n_prompt = r->n_told = r->n_prompt - healed.n;
     r->n_skip = r->obey.n_healed;
     int room = r->n_limit - r->n_tokens, n = obey_forced(&r->obey, r->tokens + r->n_tokens, room, room);
     for (int i = 0; i < n; i++)

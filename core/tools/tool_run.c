@@ -446,7 +446,7 @@ int tool_run(int argc, char **argv)
         {0, "grammar", OPTION_STRING, &o.grammar, "FILE", "the answer obeys this GBNF grammar", 0, 0},
         {0, "think", OPTION_FLAG, &o.think, NULL, "reason first, also before an answer of given form", 0, 0},
         {0, "no-think", OPTION_FLAG, &o.no_think, NULL, "answer without reasoning", 0, 0},
-        {0, "heal", OPTION_FLAG, &o.heal, NULL, "choose the prompt's last token anew, so that a word may go on", 0, 0},
+        {0, "heal", OPTION_FLAG, &o.heal, NULL, "choose the tokens of the prompt's last word anew, so that it may go on", 0, 0},
         {0, "timeout", OPTION_FLOAT, &o.timeout, "SECONDS", "end the answer after this time (0: never)", 0, 1e9},
         {0, "no-draft", OPTION_FLAG, &o.no_draft, NULL, "do not guess tokens ahead (same answer, for measuring)", 0, 0},
         {0, "ignore-end", OPTION_FLAG, &o.ignore_end, NULL, "go on after an end token", 0, 0},

@@ -142,7 +142,7 @@ test("masks and healing work with the model in the server as with the same one i
     const local = await answers(["--model", models.plain], {...own, backend: "core", core: {prompt: "prefixOnly"}});
     assert.deepEqual(remote, local);
     assert.ok(remote.every(({masked}) => masked), "each place has a grammar");
-    assert.ok(remote.every(({healed}) => healed), "each line's last token is taken anew");
+    assert.ok(remote.every(({healed}) => healed), "each line's last word is taken anew");
     for (const i of [2, 4])
         assert.match(remote[i].text, /^(FROM )?(zebra_stripes|dsr1_|pg_|\(|'|generate|json|unnest|only|lateral)/i);
     assert.match(remote[3].text, /^(s\.)?(hoof|mane|\*)/);

@@ -257,6 +257,7 @@ static void healed_text_begins_with_the_prefix(void **state)
         if (size <= sizeof bytes)
             assert_int_equal(has(mask, t), size > 0 && memcmp(bytes, " hel", shared) == 0);
     }
+    assert_int_equal(constraint_forced(at, (int32_t[4]){0}, 4, -1), 0);     /* " h", "el" would be no word's beginning */
     assert_false(constraint_is_free(at));
     int32_t hello;
     assert_int_equal(tokenizer_encode(file.tokenizer, " hello", 6, 0, &hello, 1), 1);

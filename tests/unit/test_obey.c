@@ -197,8 +197,18 @@ static void a_healed_answer_goes_on_where_the_prompt_ended(void **state)
     int32_t cut[64];
     static const char text[] = "say hel";
     ptrdiff_t n = dsr1_tokenize(model, text, sizeof text - 1, 0, cut, 64);
-    char last[16];
-    size_t n_last = dsr1_token_bytes(model, cut[n - 1], false, last, sizeof last);
+    /* All of " hel", of whatever tokens it consists. */
+    char last[64] = "";
+    int healed = 0;
+    for (size_t size = 0; size < 3; healed++) {
+        char token[16];
+        size_t n_token = dsr1_token_bytes(model, cut[n - 1 - healed], false, token, sizeof token);
+        memmove(last + n_token, last, size);
+        memcpy(last, token, n_token);
+        size += n_token;
+    }
+    size_t n_last = strlen(last);
+    assert_in_range(healed, 2, 4);
     for (uint64_t seed = 0; seed < 20; seed++) {
         char all[200] = "";
         size_t size = 0;
@@ -212,8 +222,8 @@ static void a_healed_answer_goes_on_where_the_prompt_ended(void **state)
         for (int i = 0; i < s.answer.n_tokens; i++)
             size += dsr1_token_bytes(model, s.answer.tokens[i], false, all + size, sizeof all - size);
         assert_memory_equal(all, last, n_last);
-        assert_int_equal(s.answer.usage.prompt_tokens, n - 1);
-        assert_in_range(s.answer.n_tokens, 1, 6);
+        assert_int_equal(s.answer.usage.prompt_tokens, n - healed);
+        assert_in_range(s.answer.n_tokens, 1, 5 + healed);
     }
 }
 
