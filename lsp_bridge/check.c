@@ -6,13 +6,20 @@
 #include "check.h"
 
 #include "ask.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "complete.h"
+#include "schema.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define POLL_US 20000               /* between looks at a thread's result */
+#define TABLES_WAIT_S 1.0           /* once there is a connection; a database may also have none */
 
 static int fail(const dsr1_error *err)
 {
@@ -95,6 +102,31 @@ static dsr1_status read_document(const char *file, struct documents *documents, 
     return good ? DSR1_OK : error_nomem(err, "document");
 }
 
+static void note_failure(void *user, const char *message)
+{
+    fprintf(stderr, "dsr1-lsp: %s\n", message);
+    atomic_store((atomic_bool *) user, true);
+}
+
+/* The tables that the database has, if one is named and answers in time. Free them with free(). */
+static char *read_tables(const struct settings *settings)
+{
+    struct pg_wish pg = {settings->pg_conninfo, settings->pg_connect_ms, settings->pg_statement_ms};
+    static atomic_bool failed;  /* a thread that still tries to connect may outlive this call */
+    char *text = NULL;
+    if (!*settings->pg_conninfo || settings->pg_schema == SCHEMA_OFF)
+        return NULL;
+    struct schema *schema = schema_open(&pg, settings->pg_schema == SCHEMA_COLUMNS, settings->pg_schema_ttl_s, note_failure, &failed);
+    double until = clock_seconds() + 1e-3 * settings->pg_connect_ms + TABLES_WAIT_S;
+    while (schema && !(text && *text) && !atomic_load(&failed) && clock_seconds() < until) {
+        free(text);
+        usleep(POLL_US);
+        text = schema_text(schema);
+    }
+    schema_close(schema);
+    return text;
+}
+
 static bool go_on(void *user)
 {
     return false;
@@ -114,10 +146,14 @@ static void print_text(const char *title, const char *text, size_t size)
 static void print_job(const struct job *job)
 {
     const struct job_report *report = &job->report;
+    if (job->context.size > 0)
+        print_text("before the file", job->context.data, job->context.size);
     print_text("before the cursor", job->around.prefix.data, job->around.prefix.size);
     print_text("behind the cursor", job->around.suffix.data, job->around.suffix.size);
     print_text("the model wrote", report->raw.data ? report->raw.data : "", report->raw.size);
     print_text("suggestion", job->text.data ? job->text.data : "", job->text.size);
+    for (int i = 0; i < job->n_choices; i++)
+        print_text("or", job->choices[i].text.data, job->choices[i].text.size);
     printf("--- %s mode, %s%s, %d prompt tokens%s, %d new ones; first after %.0f ms, all after %.0f ms\n",
            job->line_only ? "line" : "block", job_prompt_name(report->prompt), report->masked ? ", masked" : "", report->prompt_tokens,
            report->healed ? " (the last word taken back)" : "", report->completion_tokens, report->first_ms,
@@ -143,6 +179,8 @@ static dsr1_status complete(const struct settings *settings, struct document *do
         .encoding = POSITION_UTF32,
         .cursor = document_offset(document, POSITION_UTF32, (size_t) line - 1, (size_t) column - 1),
     };
+    char *tables = read_tables(settings);
+    ask.schema = tables;
     struct recall *recall = recall_open(1);
     dsr1_status status = recall ? open_model(settings, &host, path, sizeof path, err) : error_nomem(err, "cache");
     struct job *job = status == DSR1_OK ? ask_job(&ask, document) : NULL;
@@ -153,6 +191,7 @@ static dsr1_status complete(const struct settings *settings, struct document *do
     if (status == DSR1_OK)
         print_job(job);
     job_free(job);
+    free(tables);
     model_host_close(&host);
     recall_close(recall);
     return status;

@@ -134,8 +134,11 @@ static int run(const struct invocation *invocation)
         result = replay_trace(invocation->trace, invocation->server.settings);
     else if (!wrong_setting && invocation->status)
         result = check_status(&settings);
-    else if (!wrong_setting)
+    else if (!wrong_setting) {
+        if (isatty(invocation->server.in))
+            fputs("dsr1-lsp: waiting for an editor on standard input; --check, --status and --help are for people\n", stderr);
         result = server_run(&invocation->server);
+    }
     settings_free(&settings);
     return result;
 }

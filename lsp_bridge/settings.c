@@ -187,6 +187,21 @@ static bool store(struct settings *settings, const struct key *key, json_t *valu
     return false;
 }
 
+/* What a key takes, in words. */
+static void describe(const struct key *key, char *out, size_t size)
+{
+    switch (key->type) {
+    case TYPE_BOOL: snprintf(out, size, "true or false"); break;
+    case TYPE_INT:
+    case TYPE_SIZE: snprintf(out, size, "a whole number from %.0f to %.0f", key->low, key->high); break;
+    case TYPE_DEBOUNCE: snprintf(out, size, "\"adaptive\", or milliseconds up to %.0f", key->high); break;
+    case TYPE_REAL: snprintf(out, size, "a number from %g to %g", key->low, key->high); break;
+    case TYPE_TEXT: snprintf(out, size, "a text of less than %.0f bytes", key->high); break;
+    case TYPE_WORD: snprintf(out, size, "one of %s", key->words); break;
+    case TYPE_JSON: snprintf(out, size, key->low == JSON_OBJECT ? "an object" : "a list"); break;
+    }
+}
+
 static bool is_group(const char *name)
 {
     size_t n = strlen(name);
@@ -229,10 +244,13 @@ void settings_apply(struct settings *settings, json_t *object, settings_complain
         const struct key *key = find_key(name);
         if (key && store(settings, key, value))
             continue;
-        if (key)
-            snprintf(line, sizeof line, "setting dsr1.%.100s has a value that is not allowed", name);
-        else
+        if (key) {
+            char wanted[100];
+            describe(key, wanted, sizeof wanted);
+            snprintf(line, sizeof line, "setting dsr1.%.100s must be %s", name, wanted);
+        } else {
             snprintf(line, sizeof line, "unknown setting dsr1.%.100s", name);
+        }
         if (complain)
             complain(line, user);
     }

@@ -10,8 +10,8 @@ const {test, before, after} = require("node:test");
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
 const path = require("node:path");
-const {spawn} = require("node:child_process");
-const {withEditor, pause, model, inlineClient} = require("./client");
+const {spawn, spawnSync} = require("node:child_process");
+const {withEditor, pause, program, model, inlineClient} = require("./client");
 const {Postgres, asUser, bin} = require("./postgres");
 
 const server = new Postgres(), {folder, user, conninfo} = server;
@@ -233,6 +233,21 @@ test("the model in the editor's own server knows the tables, too, and new ones a
         assert.deepEqual(await editor.command("dsr1.refreshSchema"), {database: true});
         await until(async () => await contextBytes() > old, "the new table is not in the prompt");
     }));
+
+test("--check knows the tables, too, and says when there is no database", () => {
+    const file = path.join(folder, "check.sql");
+    fs.writeFileSync(file, "SELECT * FROM ");
+    const check = (at) => spawnSync(program, ["--model", model, "--set", `pg.conninfo=${at}`, "--set", "items=1", "--check", `${file}:1:15`],
+                                    {encoding: "utf8", env: {...process.env, DSR1_PROBE_DIR: folder}});
+    const {status, stdout} = check(conninfo);
+    assert.equal(status, 0);
+    assert.match(stdout, /^--- before the file\n-- customers\(id integer/m);
+    assert.match(stdout, /, masked, /);
+    const without = check("host=/no/such/folder");
+    assert.equal(without.status, 0);
+    assert.match(without.stderr, /no connection to PostgreSQL/);
+    assert.doesNotMatch(without.stdout, /customers\(/);
+});
 
 test("behind FROM only tables of the database are suggested, behind an alias only its columns", () =>
     withEditor({args: ["--model", model]}, async (editor) => {

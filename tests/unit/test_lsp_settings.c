@@ -52,13 +52,13 @@ static void what_makes_no_sense_changes_nothing(void **state)
                      "\"core.model\": 5, \"languages\": [], \"mode.x\": 1}");
     assert_int_equal(settings.max_tokens, 48);
     assert_int_equal(settings.mode, MODE_AUTO);
-    assert_string_equal(complaints, "setting dsr1.maxTokens has a value that is not allowed\n"
-                                    "setting dsr1.mode has a value that is not allowed\n"
-                                    "setting dsr1.minTokenProb has a value that is not allowed\n"
+    assert_string_equal(complaints, "setting dsr1.maxTokens must be a whole number from 1 to 4096\n"
+                                    "setting dsr1.mode must be one of auto|line|block\n"
+                                    "setting dsr1.minTokenProb must be a number from 0 to 1\n"
                                     "unknown setting dsr1.core\n"
                                     "unknown setting dsr1.nonsense\n"
-                                    "setting dsr1.core.model has a value that is not allowed\n"
-                                    "setting dsr1.languages has a value that is not allowed\n"
+                                    "setting dsr1.core.model must be a text of less than 4096 bytes\n"
+                                    "setting dsr1.languages must be an object\n"
                                     "unknown setting dsr1.mode.x\n");
     apply(&settings, "{\"maxTokens\": null}");
     apply(&settings, "null");
@@ -77,7 +77,7 @@ static void the_debounce_is_a_number_or_adaptive(void **state)
     apply(&settings, "{\"debounceMs\": \"adaptive\"}");
     assert_int_equal(settings.debounce_ms, -1);
     apply(&settings, "{\"debounceMs\": \"soon\"}");
-    assert_string_equal(complaints, "setting dsr1.debounceMs has a value that is not allowed\n");
+    assert_string_equal(complaints, "setting dsr1.debounceMs must be \"adaptive\", or milliseconds up to 60000\n");
     settings_free(&settings);
 }
 
