@@ -104,6 +104,9 @@ grpo_steps_finish(const Job *job, bytea *adapter)
 
 	adapter_put(job->target, PointerGetDatum(adapter), psprintf("trained by run " INT64_FORMAT, job->id), digest);
 	values[1] = CStringGetTextDatum(digest);
+	/* with option until there may be fewer than were asked for */
+	(void) job_execute_as_owner("UPDATE @.dsr1_grpo_run r SET steps = j.done FROM @.dsr1_job j WHERE j.id = $1 AND r.job = $1 AND j.done > 0",
+								"l", values, NULL);
 	(void) job_execute_as_owner("UPDATE @.dsr1_job SET state = 'done', finished = pg_catalog.now(), last_error = NULL,"
 								" adapter_digest = $2 WHERE id = $1"
 								" RETURNING pg_catalog.pg_notify('dsr1_job', id::text)", "lt", values, NULL);

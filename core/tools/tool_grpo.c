@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "wire/wire_grpo.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -23,7 +24,7 @@ static volatile sig_atomic_t stopped;
 struct grpo_flags {
     struct grpo_options options;
     const char *lora, *schedule, *loss, *scale, *overlong;
-    float clip_low, clip_high, delta, beta, timeout;
+    float clip_low, clip_high, delta, beta, timeout, until;
     bool router, quiet;
 };
 
@@ -123,7 +124,7 @@ static dsr1_status train(struct grpo *g, const struct grpo_flags *flags, dsr1_er
     dsr1_status status = grpo_begin(g, &reward, err);
     if (status == DSR1_OK && !flags->quiet && !isnan(reward))
         fprintf(stderr, "step 0  aside %.3f\n", reward);
-    while (status == DSR1_OK && grpo_steps_done(g) < steps && !stopped) {
+    while (status == DSR1_OK && !grpo_is_over(g) && !stopped) {
         status = grpo_step(g, &report, err);
         if (status == DSR1_OK && !flags->quiet)
             show(&display, &report, steps);
@@ -215,6 +216,8 @@ static int check(const struct command_line *line, struct grpo_flags *f)
     o->policy.delta = (double) f->delta;
     o->policy.beta = (double) f->beta;
     o->reward_timeout = (double) f->timeout;
+    o->has_until = !isnan(f->until);
+    o->until = (double) f->until;
     o->trainable.whole = f->router ? TRAINABLE_ROUTER : 0;
     return OPTIONS_GO;
 }
@@ -236,41 +239,53 @@ static int check(const struct command_line *line, struct grpo_flags *f)
     {0, "raw", OPTION_FLAG, &(f).options.raw, NULL, "prompts as they are, without the chat template", 0, 0}
 
 #define POLICY_ROWS(f) \
-    {0, "steps", OPTION_INT, &(f).options.steps, "N", "steps (100)", 1, 1e9}, \
-    {0, "batch", OPTION_INT, &(f).options.n_prompts, "N", "prompts per step (4)", 1, 65536}, \
-    {0, "group", OPTION_INT, &(f).options.group, "N", "answers per prompt (8)", 2, 1024}, \
-    {'n', "max-tokens", OPTION_INT, &(f).options.max_tokens, "N", "tokens of an answer (64)", 1, 65536}, \
-    {0, "refill", OPTION_INT, &(f).options.refill, "N", "rounds that replace groups without spread (1)", 0, 16}, \
-    {0, "updates", OPTION_INT, &(f).options.updates, "N", "of the adapter per step (1)", 1, 64}, \
+    {0, "steps", OPTION_INT, &(f).options.steps, "N", "steps (100)", 0, 0}, \
+    {0, "batch", OPTION_INT, &(f).options.n_prompts, "N", "prompts per step (4)", 0, 0}, \
+    {0, "group", OPTION_INT, &(f).options.group, "N", "answers per prompt (8)", 0, 0}, \
+    {'n', "max-tokens", OPTION_INT, &(f).options.max_tokens, "N", "tokens of an answer (64)", 0, 0}, \
+    {0, "refill", OPTION_INT, &(f).options.refill, "N", "rounds that replace groups without spread (1)", 0, 0}, \
+    {0, "updates", OPTION_INT, &(f).options.updates, "N", "of the adapter per step (1)", 0, 0}, \
     {0, "loss", OPTION_STRING, &(f).loss, "NAME", "mean over tokens: dapo (default), grpo, bnpo or dr_grpo", 0, 0}, \
     {0, "sequence-ratio", OPTION_FLAG, &(f).options.policy.sequence_ratio, NULL, "ratios of whole answers (GSPO)", 0, 0}, \
-    {0, "clip-low", OPTION_FLOAT, &(f).clip_low, "X", "ratios count down to 1 - X (0.2)", 0, 1}, \
-    {0, "clip-high", OPTION_FLOAT, &(f).clip_high, "X", "and up to 1 + X (0.28)", 0, 1e6}, \
-    {0, "delta", OPTION_FLOAT, &(f).delta, "X", "and never more than this (0: no limit)", 0, 1e6}, \
-    {0, "beta", OPTION_FLOAT, &(f).beta, "X", "weight of the divergence from the model as it was (0)", 0, 1e6}, \
+    {0, "clip-low", OPTION_FLOAT, &(f).clip_low, "X", "ratios count down to 1 - X (0.2)", 0, 0}, \
+    {0, "clip-high", OPTION_FLOAT, &(f).clip_high, "X", "and up to 1 + X (0.28)", 0, 0}, \
+    {0, "delta", OPTION_FLOAT, &(f).delta, "X", "and never more than this (0: no limit)", 0, 0}, \
+    {0, "beta", OPTION_FLOAT, &(f).beta, "X", "weight of the divergence from the model as it was (0)", 0, 0}, \
     {0, "scale", OPTION_STRING, &(f).scale, "NAME", "rewards over the spread of their group (default), batch or none", 0, 0}, \
     {0, "overlong", OPTION_STRING, &(f).overlong, "NAME", "answers cut off: mask (default), keep or penalty", 0, 0}, \
-    {0, "overlong-buffer", OPTION_INT, &(f).options.overlong_buffer, "N", "tokens over which the penalty grows (16)", \
-     1, 65536}
+    {0, "overlong-buffer", OPTION_INT, &(f).options.overlong_buffer, "N", "tokens over which the penalty grows (16)", 0, 0}
 
 #define LEARNING_ROWS(f) \
-    {0, "rank", OPTION_INT, &(f).options.trainable.rank, "N", "rank of the adapters (8)", 1, 512}, \
-    {0, "alpha", OPTION_FLOAT, &(f).options.trainable.alpha, "X", "adapters count alpha / rank (16)", 0, 65536}, \
+    {0, "rank", OPTION_INT, &(f).options.trainable.rank, "N", "rank of the adapters (8)", 0, 0}, \
+    {0, "alpha", OPTION_FLOAT, &(f).options.trainable.alpha, "X", "adapters count alpha / rank (16)", 0, 0}, \
     {0, "lora", OPTION_STRING, &(f).lora, "KINDS", "what gets an adapter (attn,ffn,shared)", 0, 0}, \
     {0, "router", OPTION_FLAG, &(f).router, NULL, "train the routers, too", 0, 0}, \
-    {0, "experts", OPTION_INT, &(f).options.n_used, "K", "experts per token (as the file says)", 1, 1024}, \
-    {0, "lr", OPTION_FLOAT, &(f).options.optimizer.rate, "X", "learning rate (2e-4)", 0, 10}, \
+    {0, "experts", OPTION_INT, &(f).options.n_used, "K", "experts per token (as the file says)", 0, 0}, \
+    {0, "lr", OPTION_FLOAT, &(f).options.optimizer.rate, "X", "learning rate (2e-4)", 0, 0}, \
     {0, "schedule", OPTION_STRING, &(f).schedule, "NAME", "constant (default), cosine or linear", 0, 0}, \
-    {0, "warmup", OPTION_INT, &(f).options.optimizer.warmup, "N", "updates until the full learning rate (5)", 0, 1e9}, \
-    {0, "decay", OPTION_FLOAT, &(f).options.optimizer.decay, "X", "weight decay (0)", 0, 10}, \
-    {0, "clip", OPTION_FLOAT, &(f).options.optimizer.clip, "X", "the gradient's norm is cut to this (1)", 0, 1e9}, \
-    {0, "eval-every", OPTION_INT, &(f).options.eval_every, "N", "steps between looks aside (20)", 1, 1e9}, \
-    {0, "eval-temp", OPTION_FLOAT, &(f).options.eval_temperature, "T", "temperature of these answers (1)", 0, 100}, \
-    {0, "save-every", OPTION_INT, &(f).options.save_every, "N", "steps between checkpoints (10)", 0, 1e9}, \
+    {0, "warmup", OPTION_INT, &(f).options.optimizer.warmup, "N", "updates until the full learning rate (5)", 0, 0}, \
+    {0, "decay", OPTION_FLOAT, &(f).options.optimizer.decay, "X", "weight decay (0)", 0, 0}, \
+    {0, "clip", OPTION_FLOAT, &(f).options.optimizer.clip, "X", "the gradient's norm is cut to this (1)", 0, 0}, \
+    {0, "eval-every", OPTION_INT, &(f).options.eval_every, "N", "steps between looks aside (20)", 0, 0}, \
+    {0, "until", OPTION_FLOAT, &(f).until, "X", "the run is over when it sees this much reward aside", 0, 0}, \
+    {0, "eval-temp", OPTION_FLOAT, &(f).options.eval_temperature, "T", "temperature of these answers (1)", 0, 0}, \
+    {0, "save-every", OPTION_INT, &(f).options.save_every, "N", "steps between checkpoints (10)", 0, 0}, \
     {0, "resume", OPTION_FLAG, &(f).options.resume, NULL, "go on from the last checkpoint, where there is one", 0, 0}, \
     {0, "seed", OPTION_SEED, &(f).options.seed, "N", "of adapters, order and answers (1)", 0, 0}, \
-    {'t', "threads", OPTION_INT, &(f).options.threads, "N", "threads (default: the cores of this process)", 1, 1024}, \
+    {'t', "threads", OPTION_INT, &(f).options.threads, "N", "threads (default: the cores of this process)", 0, 0}, \
     {'q', "quiet", OPTION_FLAG, &(f).quiet, NULL, "print failures only", 0, 0}
+
+/* Numbers that SQL has, too, have their ranges in one place. */
+static void take_ranges(struct option_row *rows)
+{
+    for (; rows->name; rows++) {
+        const struct wire_grpo_option *o = wire_grpo_flag(rows->name);
+        if (o && (rows->type == OPTION_INT || rows->type == OPTION_FLOAT)) {
+            rows->min = o->least;
+            rows->max = o->most;
+        }
+    }
+}
 
 int tool_grpo(int argc, char **argv)
 {
@@ -279,13 +294,14 @@ int tool_grpo(int argc, char **argv)
                     .group = 8, .refill = 1, .updates = 1, .max_tokens = 64, .overlong_buffer = 16, .eval_every = 20,
                     .eval_temperature = 1, .save_every = 10, .seed = 1},
         .lora = "attn,ffn,shared", .schedule = "constant", .loss = "dapo", .scale = "group", .overlong = "mask",
-        .clip_low = 0.2f, .clip_high = 0.28f, .timeout = 60,
+        .clip_low = 0.2f, .clip_high = 0.28f, .timeout = 60, .until = NAN,
     };
-    const struct option_row rows[] = {FILE_ROWS(f), POLICY_ROWS(f), LEARNING_ROWS(f), {0}};
+    struct option_row rows[] = {FILE_ROWS(f), POLICY_ROWS(f), LEARNING_ROWS(f), {0}};
     const struct command_line line = {
         "dsr1 grpo", "[-m MODEL] --prompts FILE (--reward NAME | --reward-cmd COMMAND) -o ADAPTER",
         "Samples groups of answers to prompts, has them rewarded, and trains an adapter to give the better ones.", rows, 0};
     dsr1_error err = {0};
+    take_ranges(rows);
     int first, go = options_parse(&line, argc, argv, &first);
     if (go == OPTIONS_GO)
         go = check(&line, &f);

@@ -34,6 +34,11 @@ int64_t grpo_steps_done(const struct grpo *g)
     return g->optimizer.step / g->options.updates;
 }
 
+bool grpo_is_over(const struct grpo *g)
+{
+    return g->reached || grpo_steps_done(g) >= g->options.steps;
+}
+
 static double cpu_seconds(void)
 {
     struct timespec ts;
@@ -336,13 +341,31 @@ dsr1_status grpo_eval(struct grpo *g, double *reward, double *length, dsr1_error
     return status;
 }
 
-static dsr1_status look_aside(struct grpo *g, struct grpo_report *r, dsr1_error *err)
+static bool looks_aside(const struct grpo *g, int64_t step)
 {
     int every = g->options.eval_every;
-    if (g->eval.n == 0 || every == 0 || (r->step % every != 0 && r->step != g->options.steps))
+    return g->eval.n > 0 && every > 0 && (step % every == 0 || step == g->options.steps);
+}
+
+static dsr1_status look_aside(struct grpo *g, struct grpo_report *r, dsr1_error *err)
+{
+    if (!looks_aside(g, r->step))
         return DSR1_OK;
     r->has_eval = true;
-    return grpo_eval(g, &r->eval_reward, &r->eval_length, err);
+    dsr1_status status = grpo_eval(g, &r->eval_reward, &r->eval_length, err);
+    g->reached = g->options.has_until && r->eval_reward >= g->options.until;
+    return status;
+}
+
+/* A checkpoint does not say whether the run it is of was over: the same look aside does. */
+static dsr1_status look_again(struct grpo *g, dsr1_error *err)
+{
+    double reward, length;
+    if (!g->options.has_until || !looks_aside(g, grpo_steps_done(g)))
+        return DSR1_OK;
+    dsr1_status status = grpo_eval(g, &reward, &length, err);
+    g->reached = reward >= g->options.until;
+    return status;
 }
 
 dsr1_status grpo_begin(struct grpo *g, double *reward, dsr1_error *err)
@@ -350,7 +373,9 @@ dsr1_status grpo_begin(struct grpo *g, double *reward, dsr1_error *err)
     double length;
     *reward = NAN;
     dsr1_status status = g->options.parent > 0 ? grpo_parent_begin(g, err) : DSR1_OK;
-    if (status != DSR1_OK || g->eval.n == 0 || grpo_steps_done(g) > 0)
+    if (status == DSR1_OK && grpo_steps_done(g) > 0)
+        return look_again(g, err);
+    if (status != DSR1_OK || g->eval.n == 0)
         return status;
     status = grpo_eval(g, reward, &length, err);
     if (status == DSR1_OK && g->log)

@@ -64,6 +64,8 @@ struct grpo_options {
     int max_tokens;             /* of an answer */
     int n_used;                 /* experts per token; 0: as the file says */
     int eval_every;             /* steps; also before the first and after the last */
+    bool has_until;
+    double until;               /* then the run is over when these looks see this much reward */
     float eval_temperature;     /* 1: the policy as it is trained; 0: its best answers */
     int save_every;             /* steps between checkpoints; 0: only when asked */
     int threads;                /* 0: the cores of this process */
@@ -107,6 +109,7 @@ struct grpo {
     struct reward reward;
     char *checkpoint;
     uint64_t fingerprint;
+    bool reached;               /* what until says */
     int64_t told;               /* the last step in the log: what a checkpoint may say */
     FILE *log, *samples;
     /* The step at hand: groups side by side, as many as all rounds may bring. */
@@ -123,8 +126,9 @@ dsr1_status grpo_open(const struct grpo_options *options, struct grpo *g, dsr1_e
 void grpo_close(struct grpo *g);
 
 int64_t grpo_steps_done(const struct grpo *g);
+bool grpo_is_over(const struct grpo *g);        /* no step is left, or until is reached */
 
-/* Where a run starts anew: looks at what was set aside. *reward is NAN where nothing was, or at another step. */
+/* Where a run starts anew, or may have reached until: looks at what was set aside. *reward is NAN where nothing was, or at another step. */
 dsr1_status grpo_begin(struct grpo *g, double *reward, dsr1_error *err);
 
 /* A step that is stopped has not happened, but for one that was stopped while it looked aside: no checkpoint is then. */

@@ -12,6 +12,7 @@
 #include "train/run_log.h"
 
 #include <stdlib.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@ static dsr1_status check_options(const struct grpo_options *o, dsr1_error *err)
         return error_set(err, DSR1_ERR_ARGUMENT, "one reward is wanted");
     if ((int64_t) o->n_prompts * o->group * (o->refill + 1) > 1 << 20)
         return error_set(err, DSR1_ERR_LIMIT, "too many answers per step");
+    if (o->has_until && (!o->eval_prompts || o->eval_every == 0))
+        return error_set(err, DSR1_ERR_ARGUMENT, "until wants prompts that are looked at aside");
     return DSR1_OK;
 }
 

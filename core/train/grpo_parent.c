@@ -89,7 +89,7 @@ dsr1_status grpo_parent_done(struct grpo *g, dsr1_error *err)
     if (text)
         buffer_string(&out, text);
     buffer_append(&out, "\n", 1);
-    dsr1_status status = text && !out.failed ? tell(g, out.data, out.size, g->options.steps, err)
+    dsr1_status status = text && !out.failed ? tell(g, out.data, out.size, grpo_steps_done(g), err)
                                              : error_nomem(err, "a line");
     free(text);
     json_decref(line);

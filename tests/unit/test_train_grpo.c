@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "train/grpo.h"
 #include "train/serving.h"
+#include "wire/wire_grpo.h"
 
 #include <math.h>
 #include <signal.h>
@@ -205,6 +206,42 @@ static void a_resumed_run_gives_the_same_bits(void **state)
     assert_int_equal(grpo_open(&o, &g, &err), DSR1_ERR_ARGUMENT);
 }
 
+/* One look after the other sees more. */
+static double later_is_better(const struct reward_item *item)
+{
+    static int n;
+    return 0.01 * n++;
+}
+
+static void a_run_is_over_when_it_sees_enough_reward(void **state)
+{
+    struct grpo_options o = small_run(in_folder("until.gguf"));
+    struct grpo g;
+    struct grpo_report r = {0};
+    dsr1_error err = {0};
+    double reward;
+    o.eval_every = 2;
+    o.has_until = true;
+    assert_int_equal(grpo_open(&o, &g, NULL), DSR1_ERR_ARGUMENT);
+    o.eval_prompts = o.prompts;
+    o.until = 0.3;
+    must(grpo_open(&o, &g, &err), &err);
+    g.reward.built_in = later_is_better;
+    must(grpo_begin(&g, &reward, &err), &err);
+    while (!grpo_is_over(&g))
+        must(grpo_step(&g, &r, &err), &err);
+    assert_true(r.step == 4 && r.has_eval && r.eval_reward >= 0.3);
+    must(grpo_save(&g, &err), &err);
+    grpo_close(&g);
+    /* A checkpoint of then is one of a run that is over. */
+    o.resume = true;
+    must(grpo_open(&o, &g, &err), &err);
+    g.reward.built_in = later_is_better;
+    must(grpo_begin(&g, &reward, &err), &err);
+    assert_true(grpo_is_over(&g) && grpo_steps_done(&g) == 4);
+    grpo_close(&g);
+}
+
 static double same_for_all(const struct reward_item *item)
 {
     return 0.5;
@@ -310,6 +347,29 @@ static void a_bandit_learns_the_best_arm(void **state)
     assert_true(start < 0.5);
     assert_true(now > 0.95);
     grpo_close(&g);
+}
+
+static void each_option_of_sql_is_one_of_the_trainer(void **state)
+{
+    for (const struct wire_grpo_option *o = wire_grpo_options; o->name; o++) {
+        char words[100], *rest = words;
+        snprintf(words, sizeof words, "%s", o->words ? o->words : "");
+        for (char *word; o->words && (word = strsep(&rest, "|"));) {
+            unsigned lora;
+            enum optimizer_schedule schedule;
+            enum policy_mean mean;
+            enum policy_scale scale;
+            enum grpo_overlong overlong;
+            assert_true((strcmp(o->name, "lora") == 0 && trainable_parse(word, &lora)) ||
+                        (strcmp(o->name, "schedule") == 0 && optimizer_parse_schedule(word, &schedule)) ||
+                        (strcmp(o->name, "loss") == 0 && policy_parse_mean(word, &mean)) ||
+                        (strcmp(o->name, "scale") == 0 && policy_parse_scale(word, &scale)) ||
+                        (strcmp(o->name, "overlong") == 0 && grpo_parse_overlong(word, &overlong)));
+        }
+        if (o->flag)
+            assert_ptr_equal(wire_grpo_flag(o->flag), o);
+    }
+    assert_null(wire_grpo_flag("prompts"));
 }
 
 /* ------------------------------------------------------------------ */
@@ -467,6 +527,8 @@ int main(void)
         cmocka_unit_test(rewards_without_spread_change_nothing),
         cmocka_unit_test(groups_without_spread_are_replaced),
         cmocka_unit_test(a_bandit_learns_the_best_arm),
+        cmocka_unit_test(each_option_of_sql_is_one_of_the_trainer),
+        cmocka_unit_test(a_run_is_over_when_it_sees_enough_reward),
         cmocka_unit_test(built_in_rewards_say_what_they_promise),
         cmocka_unit_test(a_command_gets_and_gives_json_lines),
         cmocka_unit_test(failures_of_a_command_are_counted_and_named),
