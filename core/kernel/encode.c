@@ -80,28 +80,17 @@ static float best_scale(const float *x, int n, int most)
     return best;
 }
 
-static void encode_q4_0(const float *x, uint8_t *out)
+static struct encode_grid grid_q4_0(const float *x)
 {
-    float d = half_of(best_scale(x, SMALL, 8)), inverse = d != 0 ? 1 / d : 0;
-    put_half(out, d);
-    for (int j = 0; j < 16; j++)
-        out[2 + j] = (uint8_t) ((nearest(x[j] * inverse, -8, 7) + 8) | (nearest(x[j + 16] * inverse, -8, 7) + 8) << 4);
+    return (struct encode_grid){half_of(best_scale(x, SMALL, 8)), 0, -8, 7};
 }
 
-static void encode_q5_0(const float *x, uint8_t *out)
+static struct encode_grid grid_q5_0(const float *x)
 {
-    float d = half_of(largest(x, SMALL) / -16), inverse = d != 0 ? 1 / d : 0;
-    uint32_t high = 0;
-    put_half(out, d);
-    for (int j = 0; j < 16; j++) {
-        unsigned a = (unsigned) (nearest(x[j] * inverse, -16, 15) + 16);
-        unsigned b = (unsigned) (nearest(x[j + 16] * inverse, -16, 15) + 16);
-        out[6 + j] = (uint8_t) ((a & 15) | (b & 15) << 4);
-        high |= (a >> 4) << j | (b >> 4) << (j + 16);
-    }
-    memcpy(out + 2, &high, sizeof high);
+    return (struct encode_grid){half_of(largest(x, SMALL) / -16), 0, -16, 15};
 }
 
+/* Integers from the exact scale, not from the rounded one that is stored. */
 static void encode_q8_0(const float *x, uint8_t *out)
 {
     float most = fabsf(largest(x, SMALL)), inverse = most > 0 ? 127 / most : 0;
@@ -189,31 +178,20 @@ static struct line best_line(const float *x, int most)
     return best;
 }
 
-static void encode_q4_1(const float *x, uint8_t *out)
+static struct encode_grid grid_of_line(const float *x, int most)
 {
-    struct line line = best_line(x, 15);
-    float d = half_of(line.d), low = half_of(-line.m), inverse = d != 0 ? 1 / d : 0;
-    put_half(out, d);
-    put_half(out + 2, low);
-    for (int j = 0; j < 16; j++)
-        out[4 + j] = (uint8_t) (nearest((x[j] - low) * inverse, 0, 15) |
-                                nearest((x[j + 16] - low) * inverse, 0, 15) << 4);
+    struct line line = best_line(x, most);
+    return (struct encode_grid){half_of(line.d), half_of(-line.m), 0, most};
 }
 
-static void encode_q5_1(const float *x, uint8_t *out)
+static struct encode_grid grid_q4_1(const float *x)
 {
-    struct line line = best_line(x, 31);
-    float d = half_of(line.d), low = half_of(-line.m), inverse = d != 0 ? 1 / d : 0;
-    uint32_t high = 0;
-    put_half(out, d);
-    put_half(out + 2, low);
-    for (int j = 0; j < 16; j++) {
-        unsigned a = (unsigned) nearest((x[j] - low) * inverse, 0, 31);
-        unsigned b = (unsigned) nearest((x[j + 16] - low) * inverse, 0, 31);
-        out[8 + j] = (uint8_t) ((a & 15) | (b & 15) << 4);
-        high |= (a >> 4) << j | (b >> 4) << (j + 16);
-    }
-    memcpy(out + 4, &high, sizeof high);
+    return grid_of_line(x, 15);
+}
+
+static struct encode_grid grid_q5_1(const float *x)
+{
+    return grid_of_line(x, 31);
 }
 
 /* Six bits each of eight scales and minima in twelve bytes. */
@@ -253,6 +231,68 @@ static void encode_q4_k(const float *x, uint8_t *out)
 }
 
 /* ------------------------------------------------------------------ */
+/* Blocks of 32 on an even grid                                        */
+/* ------------------------------------------------------------------ */
+
+/* Scale, minimum where the type has one, fifth bits where it has some, and two nibbles a byte. */
+static void put_on_grid(const struct encode_grid *grid, bool has_low, bool has_high, const int *q, uint8_t *out)
+{
+    uint32_t high = 0;
+    put_half(out, grid->step);
+    out += 2;
+    if (has_low) {
+        put_half(out, grid->low);
+        out += 2;
+    }
+    uint8_t *nibbles = out + (has_high ? sizeof high : 0);
+    for (int j = 0; j < SMALL / 2; j++) {
+        unsigned a = (unsigned) (q[j] - grid->least), b = (unsigned) (q[j + 16] - grid->least);
+        nibbles[j] = (uint8_t) ((a & 15) | (b & 15) << 4);
+        high |= (a >> 4) << j | (b >> 4) << (j + 16);
+    }
+    if (has_high)
+        memcpy(out, &high, sizeof high);
+}
+
+static const struct {
+    struct encode_grid (*fit)(const float *x);
+    bool has_low, has_high;
+} grids[TENSOR_TYPES] = {
+    [TENSOR_Q4_0] = {grid_q4_0, false, false}, [TENSOR_Q4_1] = {grid_q4_1, true, false},
+    [TENSOR_Q5_0] = {grid_q5_0, false, true},  [TENSOR_Q5_1] = {grid_q5_1, true, true},
+};
+
+bool encode_has_grid(enum tensor_type type)
+{
+    return (unsigned) type < TENSOR_TYPES && grids[type].fit;
+}
+
+struct encode_grid encode_fit_grid(enum tensor_type type, const float *x)
+{
+    return grids[type].fit(x);
+}
+
+int encode_nearest(const struct encode_grid *grid, float x)
+{
+    float inverse = grid->step != 0 ? 1 / grid->step : 0;
+    return nearest((x - grid->low) * inverse, grid->least, grid->most);
+}
+
+void encode_on_grid(enum tensor_type type, const struct encode_grid *grid, const int *q, void *out)
+{
+    put_on_grid(grid, grids[type].has_low, grids[type].has_high, q, out);
+}
+
+static void encode_grid_block(enum tensor_type type, const float *x, uint8_t *out)
+{
+    struct encode_grid grid = encode_fit_grid(type, x);
+    int q[SMALL];
+    for (int i = 0; i < SMALL; i++)
+        q[i] = encode_nearest(&grid, x[i]);
+    encode_on_grid(type, &grid, q, out);
+}
+
+/* ------------------------------------------------------------------ */
 /* Rows                                                                */
 /* ------------------------------------------------------------------ */
 
@@ -275,20 +315,23 @@ static void encode_bf16(const float *x, uint8_t *out)
 typedef void (*encode_block)(const float *x, uint8_t *out);
 
 static const encode_block encoders[TENSOR_TYPES] = {
-    [TENSOR_F32] = encode_f32,   [TENSOR_F16] = encode_f16,   [TENSOR_BF16] = encode_bf16, [TENSOR_Q4_0] = encode_q4_0,
-    [TENSOR_Q4_1] = encode_q4_1, [TENSOR_Q5_0] = encode_q5_0, [TENSOR_Q8_0] = encode_q8_0, [TENSOR_Q4_K] = encode_q4_k,
-    [TENSOR_Q6_K] = encode_q6_k, [TENSOR_Q5_1] = encode_q5_1,
+    [TENSOR_F32] = encode_f32,   [TENSOR_F16] = encode_f16,   [TENSOR_BF16] = encode_bf16,
+    [TENSOR_Q8_0] = encode_q8_0, [TENSOR_Q4_K] = encode_q4_k, [TENSOR_Q6_K] = encode_q6_k,
 };
 
 bool encode_knows(enum tensor_type type)
 {
-    return (unsigned) type < TENSOR_TYPES && encoders[type];
+    return encode_has_grid(type) || ((unsigned) type < TENSOR_TYPES && encoders[type]);
 }
 
 void encode_row(enum tensor_type type, const float *x, int n, void *out)
 {
     uint8_t *at = out;
     int block = tensor_type_block(type);
-    for (int i = 0; i < n; i += block, at += tensor_type_size(type))
-        encoders[type](x + i, at);
+    for (int i = 0; i < n; i += block, at += tensor_type_size(type)) {
+        if (encode_has_grid(type))
+            encode_grid_block(type, x + i, at);
+        else
+            encoders[type](x + i, at);
+    }
 }

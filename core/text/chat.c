@@ -400,23 +400,31 @@ static ptrdiff_t add_text(const struct tokenizer *tokenizer, const char *text, s
     return more < 0 ? more : n + more;
 }
 
+/*
+ * PREFIX prefix SUFFIX suffix MIDDLE, or, of the same tokens, PREFIX SUFFIX suffix MIDDLE prefix (Bavarian et al.,
+ * arXiv:2207.14255, section 3: "SPM variant 2").
+ */
 ptrdiff_t fim_encode(const struct tokenizer *tokenizer, const char *prefix, size_t prefix_size, const char *suffix,
                      size_t suffix_size, int32_t *tokens, size_t capacity, dsr1_error *err)
 {
     int32_t ids[3] = {tokenizer_fim_prefix(tokenizer), tokenizer_fim_suffix(tokenizer),
                       tokenizer_fim_middle(tokenizer)};
+    bool suffix_first = tokenizer_fim_suffix_first(tokenizer);
     ptrdiff_t n = 0;
     if (ids[0] < 0 || ids[1] < 0 || ids[2] < 0)
         return error_set(err, DSR1_ERR_UNSUPPORTED, "the vocabulary has no tokens for filling in the middle");
     if (tokenizer_adds_bos(tokenizer))
         n = add_id(tokenizer_bos(tokenizer), n, tokens, capacity);
     n = add_id(ids[0], n, tokens, capacity);
-    n = add_text(tokenizer, prefix, prefix_size, n, tokens, capacity);
+    if (!suffix_first)
+        n = add_text(tokenizer, prefix, prefix_size, n, tokens, capacity);
     if (n >= 0) {
         n = add_id(ids[1], n, tokens, capacity);
         n = add_text(tokenizer, suffix, suffix_size, n, tokens, capacity);
     }
     if (n >= 0)
         n = add_id(ids[2], n, tokens, capacity);
+    if (n >= 0 && suffix_first)
+        n = add_text(tokenizer, prefix, prefix_size, n, tokens, capacity);
     return encoded(n, err);
 }

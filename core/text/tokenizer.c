@@ -381,6 +381,11 @@ int32_t tokenizer_fim_middle(const struct tokenizer *t)
     return t->vocab.ids[ID_FIM_MIDDLE];
 }
 
+bool tokenizer_fim_suffix_first(const struct tokenizer *t)
+{
+    return t->vocab.suffix_first;
+}
+
 bool tokenizer_adds_bos(const struct tokenizer *t)
 {
     return t->vocab.add_bos && t->vocab.ids[ID_BOS] >= 0;

@@ -30,6 +30,8 @@ int32_t tokenizer_eos(const struct tokenizer *tokenizer);
 int32_t tokenizer_fim_prefix(const struct tokenizer *tokenizer);
 int32_t tokenizer_fim_suffix(const struct tokenizer *tokenizer);
 int32_t tokenizer_fim_middle(const struct tokenizer *tokenizer);
+/* Was the model trained on suffix, prefix, middle rather than on prefix, suffix, middle? */
+bool tokenizer_fim_suffix_first(const struct tokenizer *tokenizer);
 
 bool tokenizer_adds_bos(const struct tokenizer *tokenizer);
 

@@ -197,6 +197,18 @@ static dsr1_status read_switches(struct vocab *vocab, const struct gguf *gguf, d
     return status;
 }
 
+static dsr1_status read_fim_order(struct vocab *vocab, const struct gguf *gguf, dsr1_error *err)
+{
+    struct gguf_string order = {"psm", 3};
+    dsr1_status status = gguf_get_string(gguf, VOCAB_FIM_ORDER, &order, err);
+    if (status != DSR1_OK)
+        return status;
+    vocab->suffix_first = order.size == 3 && memcmp(order.bytes, "spm", 3) == 0;
+    if (!vocab->suffix_first && (order.size != 3 || memcmp(order.bytes, "psm", 3) != 0))
+        return error_set(err, DSR1_ERR_FORMAT, "key " VOCAB_FIM_ORDER ": neither psm nor spm");
+    return DSR1_OK;
+}
+
 dsr1_status vocab_open(struct vocab *vocab, const struct gguf *gguf, dsr1_error *err)
 {
     dsr1_status status = read_texts(vocab, gguf, err);
@@ -206,6 +218,8 @@ dsr1_status vocab_open(struct vocab *vocab, const struct gguf *gguf, dsr1_error 
         status = read_ids(vocab, gguf, err);
     if (status == DSR1_OK)
         status = read_switches(vocab, gguf, err);
+    if (status == DSR1_OK)
+        status = read_fim_order(vocab, gguf, err);
     if (status == DSR1_OK)
         mark_meanings(vocab);
     return status;

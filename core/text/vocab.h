@@ -20,6 +20,9 @@ enum token_kind {
     TOKEN_BYTE = 6
 };
 
+/* Our own key: "psm" or "spm", the order of prefix, suffix and middle in a request; the reference has none for it. */
+#define VOCAB_FIM_ORDER "dsr1.fim_order"
+
 enum vocab_id {
     ID_BOS, ID_EOS, ID_EOT, ID_EOM, ID_UNKNOWN, ID_FIM_PREFIX, ID_FIM_SUFFIX, ID_FIM_MIDDLE, ID_FIM_PAD,
     ID_FIM_REPO, ID_FIM_SEPARATOR, VOCAB_IDS
@@ -40,6 +43,7 @@ struct vocab {
     int32_t ids[VOCAB_IDS];     /* -1 where there is none */
     bool is_bpe;
     bool add_bos, add_eos, add_space_prefix;
+    bool suffix_first;          /* a middle is asked for behind its prefix: suffix, prefix, middle */
 };
 
 /*

@@ -24,7 +24,7 @@ static const struct {
     {"logits", tool_logits, "evaluate token ids and write the logits", false},
     {"perplexity", tool_perplexity, "how well a model predicts a text", false},
     {"bench", tool_bench, "prompt and generation speed", false},
-    {"quantize", tool_quantize, "a model file with smaller weights", false},
+    {"quantize", tool_quantize, "a model file with smaller weights", true},
     {"pack", tool_pack, "weights made ready for quick starts", false},
     {"distill", tool_distill, "teach a model what another one says", true},
     {"upcycle", tool_upcycle, "a dense model cut into experts", true},

@@ -193,8 +193,9 @@ int tool_batch(int argc, char **argv)
     };
     const struct command_line line = {
         "dsr1 batch", "[-m MODEL] [OPTION]... PROMPTS",
-        "Answers each line of a file, or each {\"prompt\": .., \"system\": ..} of a .jsonl file, many at a time. Writes\n"
-        "an object a line, in the same order: \"prompt\", \"completion\" and \"finish\", or \"error\".", rows, 1};
+        "Answers each line of a file, or each {\"prompt\": .., \"system\": ..} of a .jsonl file, many at a time; fills what\n"
+        "is between for {\"prefix\": .., \"suffix\": ..}. Writes an object a line, in the same order: \"prompt\" (or the\n"
+        "prefix), \"completion\" and \"finish\", or \"error\".", rows, 1};
     int first, go = options_parse(&line, argc, argv, &first);
     if (go == OPTIONS_GO && argc - first != 1)
         go = options_wrong(&line, "PROMPTS is wanted");

@@ -84,6 +84,7 @@ int tool_upcycle(int argc, char **argv)
         {0, "type", OPTION_STRING, &type, "TYPE", "format of the down matrices (q8_0); keep: as they are (docs/training.md)", 0, 0},
         {0, "name", OPTION_STRING, &o.name, "TEXT", "general.name of the new file", 0, 0},
         {0, "fim", OPTION_STRING, &o.fim, "PRE,SUF,MID", "tokens that will ask for the middle of a text", 0, 0},
+        {0, "fim-order", OPTION_STRING, &o.fim_order, "ORDER", "with --fim: psm (default), or spm, the suffix first", 0, 0},
         {0, "seed", OPTION_SEED, &o.seed, "N", "of windows and groups (1)", 0, 0},
         {'t', "threads", OPTION_INT, &o.threads, "N", "threads (default: the cores of this process)", 1, 1024},
         {0, "json", OPTION_FLAG, &json, NULL, "print JSON", 0, 0},
@@ -97,6 +98,8 @@ int tool_upcycle(int argc, char **argv)
     int first, known = -1, go = options_parse(&line, argc, argv, &first);
     if (go == OPTIONS_GO && argc - first != 2)
         go = options_wrong(&line, "IN and OUT are wanted");
+    if (go == OPTIONS_GO && strcmp(o.fim_order, "psm") != 0 && strcmp(o.fim_order, "spm") != 0)
+        go = options_wrong(&line, "--fim-order %s: must be psm or spm", o.fim_order);
     if (go == OPTIONS_GO && data.n == 0)
         go = options_wrong(&line, "--data is missing");
     bool keep = strcmp(type, "keep") == 0;

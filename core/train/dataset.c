@@ -152,7 +152,9 @@ static dsr1_status add_conversation(struct reader *r, const json_t *list)
 static dsr1_status add_asked(struct reader *r, int32_t *tokens, size_t n, size_t asked)
 {
     size_t first = 0, excess = n > (size_t) r->n_tokens ? n - (size_t) r->n_tokens : 0;
-    while (tokens[first++] != tokenizer_fim_prefix(r->tokenizer)) {
+    int32_t before = tokenizer_fim_suffix_first(r->tokenizer) ? tokenizer_fim_middle(r->tokenizer)
+                                                              : tokenizer_fim_prefix(r->tokenizer);
+    while (tokens[first++] != before) {
     }
     for (size_t i = first; i < first + excess; i++)
         if (i >= asked || tokens[i] == tokenizer_fim_suffix(r->tokenizer))

@@ -35,16 +35,30 @@ static dsr1_status broken(const struct reader *r, const char *why)
 /* One prompt                                                          */
 /* ------------------------------------------------------------------ */
 
-static ptrdiff_t encode(const struct reader *r, const dsr1_message *messages, size_t n, int32_t *tokens,
-                        size_t capacity)
+/* A conversation, or what stands around a hole. */
+struct question {
+    dsr1_message messages[MAX_MESSAGES];
+    size_t n;
+    const char *prefix, *suffix;
+};
+
+static const char *text_of(const struct question *q)
 {
-    const char *text = messages[n - 1].content;
-    if (r->raw)
-        return dsr1_tokenize(r->model, text, strlen(text), DSR1_ADD_BOS, tokens, capacity);
-    return dsr1_chat_tokens(r->model, messages, n, DSR1_CHAT_ANSWER | DSR1_CHAT_NO_THINK, tokens, capacity, r->err);
+    return q->prefix ? q->prefix : q->messages[q->n - 1].content;
 }
 
-static dsr1_status add(struct reader *r, const dsr1_message *messages, size_t n_messages, const char *meta)
+static ptrdiff_t encode(const struct reader *r, const struct question *q, int32_t *tokens, size_t capacity)
+{
+    const char *text = text_of(q);
+    if (q->prefix)
+        return dsr1_fim_tokens(r->model, text, strlen(text), q->suffix, strlen(q->suffix), tokens, capacity, r->err);
+    if (r->raw)
+        return dsr1_tokenize(r->model, text, strlen(text), DSR1_ADD_BOS, tokens, capacity);
+    return dsr1_chat_tokens(r->model, q->messages, q->n, DSR1_CHAT_ANSWER | DSR1_CHAT_NO_THINK, tokens, capacity,
+                            r->err);
+}
+
+static dsr1_status add(struct reader *r, const struct question *q, const char *meta)
 {
     struct prompts *all = r->prompts;
     struct prompt *items = memory_resize(all->items, (size_t) all->n + 1, sizeof *items);
@@ -52,8 +66,8 @@ static dsr1_status add(struct reader *r, const dsr1_message *messages, size_t n_
         return error_nomem(r->err, "the prompts");
     all->items = items;
     struct prompt *p = &items[all->n++];
-    *p = (struct prompt){.text = strdup(messages[n_messages - 1].content), .meta = strdup(meta)};
-    ptrdiff_t n = encode(r, messages, n_messages, NULL, 0);
+    *p = (struct prompt){.text = strdup(text_of(q)), .meta = strdup(meta)};
+    ptrdiff_t n = encode(r, q, NULL, 0);
     if (n < 0)
         return error_set(r->err, (dsr1_status) n, "%s line %d: cannot be rendered", r->path, r->line);
     if (n == 0 || n > 1 << 20)
@@ -61,42 +75,45 @@ static dsr1_status add(struct reader *r, const dsr1_message *messages, size_t n_
     p->tokens = memory_array((size_t) n, sizeof *p->tokens);
     if (!p->text || !p->meta || !p->tokens)
         return error_nomem(r->err, "the prompts");
-    p->n_tokens = (int) encode(r, messages, n_messages, p->tokens, (size_t) n);
+    p->n_tokens = (int) encode(r, q, p->tokens, (size_t) n);
     all->longest = p->n_tokens > all->longest ? p->n_tokens : all->longest;
     all->hash = checkpoint_hash(all->hash, p->tokens, (size_t) n * sizeof *p->tokens);
     all->hash = checkpoint_hash(all->hash, p->meta, strlen(p->meta));
     return DSR1_OK;
 }
 
-static dsr1_status read_messages(struct reader *r, json_t *object, dsr1_message *messages, size_t *n)
+static dsr1_status read_question(struct reader *r, json_t *object, struct question *q)
 {
     json_t *list = json_object_get(object, "messages"), *item;
     const char *prompt = json_string_value(json_object_get(object, "prompt"));
     const char *system = json_string_value(json_object_get(object, "system"));
     size_t i;
-    *n = 0;
+    q->prefix = json_string_value(json_object_get(object, "prefix"));
+    q->suffix = json_string_value(json_object_get(object, "suffix"));
+    if (q->prefix && q->suffix)
+        return DSR1_OK;
+    q->prefix = NULL;
     if (prompt) {
         if (system)
-            messages[(*n)++] = (dsr1_message){"system", system};
-        messages[(*n)++] = (dsr1_message){"user", prompt};
+            q->messages[q->n++] = (dsr1_message){"system", system};
+        q->messages[q->n++] = (dsr1_message){"user", prompt};
         return DSR1_OK;
     }
     if (!json_is_array(list) || json_array_size(list) == 0 || json_array_size(list) > MAX_MESSAGES)
-        return broken(r, "neither \"prompt\" nor \"messages\"");
+        return broken(r, "neither \"prompt\" nor \"messages\" nor \"prefix\" and \"suffix\"");
     json_array_foreach(list, i, item) {
         const char *role = json_string_value(json_object_get(item, "role"));
         const char *content = json_string_value(json_object_get(item, "content"));
         if (!role || !content)
             return broken(r, "a message without role or content");
-        messages[(*n)++] = (dsr1_message){role, content};
+        q->messages[q->n++] = (dsr1_message){role, content};
     }
     return DSR1_OK;
 }
 
 static dsr1_status read_object(struct reader *r, const char *line)
 {
-    dsr1_message messages[MAX_MESSAGES];
-    size_t n = 0;
+    struct question question = {.n = 0};
     json_error_t problem;
     json_t *object = json_loads(line, 0, &problem);
     if (!json_is_object(object)) {
@@ -105,9 +122,9 @@ static dsr1_status read_object(struct reader *r, const char *line)
     }
     json_t *meta = json_object_get(object, "meta");
     char *text = meta ? json_dumps(meta, JSON_ENCODE_ANY | JSON_COMPACT) : strdup("null");
-    dsr1_status status = text ? read_messages(r, object, messages, &n) : error_nomem(r->err, "the prompts");
+    dsr1_status status = text ? read_question(r, object, &question) : error_nomem(r->err, "the prompts");
     if (status == DSR1_OK)
-        status = add(r, messages, n, text);
+        status = add(r, &question, text);
     free(text);
     json_decref(object);
     return status;
@@ -128,8 +145,7 @@ static dsr1_status read_line(struct reader *r, char *line, ssize_t size, bool ob
         return broken(r, "a zero byte");
     if (objects)
         return read_object(r, line);
-    dsr1_message message = {"user", line};
-    return add(r, &message, 1, "null");
+    return add(r, &(struct question){.messages = {{"user", line}}, .n = 1}, "null");
 }
 
 dsr1_status prompts_open(const dsr1_model *model, const char *path, bool raw, struct prompts *prompts, dsr1_error *err)

@@ -13,7 +13,7 @@
 #include "dsr1.h"
 
 struct prompt {
-    char *text;                 /* the question, or the last message */
+    char *text;                 /* the question, the last message, or what stands before a hole */
     char *meta;                 /* JSON text; "null" without */
     int32_t *tokens;
     int n_tokens;

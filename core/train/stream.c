@@ -22,7 +22,7 @@ struct stream_worker {
     real *rows;                 /* a shard of normed rows */
 };
 
-enum operation { OP_ATTENTION, OP_FFN, OP_NORM, OP_ADD, OP_LOSS };
+enum operation { OP_ATTENTION, OP_HEADS, OP_FFN, OP_HIDDEN, OP_NORM, OP_ADD, OP_LOSS };
 
 struct task {
     struct stream *stream;
@@ -101,6 +101,52 @@ static double shard_loss(const struct stream *s, struct stream_worker *w, const 
     return loss;
 }
 
+/* weight silu(gate) up of n rows of a state, from `first` on, to rows of hidden that are `stride` apart. */
+static void hidden_rows(const struct vector_ops *ops, const struct mlp_state *s, size_t first, int n, int n_ff,
+                        const real *weight, const int *row, real *hidden, size_t stride)
+{
+    for (int i = 0; i < n; i++) {
+        size_t at = (first + (size_t) i) * (size_t) n_ff;
+        real *to = hidden + (size_t) (row ? row[i] : i) * stride;
+        ops->swiglu(s->gate + at, s->up + at, (size_t) n_ff, to);
+        for (int j = 0; j < n_ff && weight; j++)
+            to[j] *= weight[i];
+    }
+}
+
+int stream_hidden_width(const struct net_layer *layer)
+{
+    int n_ff = layer->ffn.up.n_out;
+    if (!net_has_experts(layer))
+        return n_ff;
+    return (layer->shared.up.n_mats ? layer->shared.up.n_out : 0) + layer->ffn.up.n_mats * n_ff;
+}
+
+/* After block_ffn, which leaves gate and up in the state. The pairs' choices become rows. */
+static void put_hidden(const struct stream *s, const struct net_layer *layer, const struct batch *b,
+                       const struct stream_worker *w, real *hidden)
+{
+    const struct vector_ops *ops = s->net->ops;
+    const struct experts_state *e = &w->state.experts;
+    int n = batch_rows(b), n_ff = layer->ffn.up.n_out, shared = 0, n_used = experts_used(layer, b);
+    size_t stride = (size_t) stream_hidden_width(layer);
+    if (!net_has_experts(layer)) {
+        hidden_rows(ops, &w->state.mlp, 0, n, n_ff, NULL, NULL, hidden, stride);
+        return;
+    }
+    memset(hidden, 0, (size_t) n * stride * sizeof *hidden);
+    if (layer->shared.up.n_mats > 0) {
+        shared = layer->shared.up.n_out;
+        hidden_rows(ops, &e->shared, 0, n, shared, NULL, NULL, hidden, stride);
+    }
+    for (int i = 0; i < n * n_used; i++)
+        e->pair[i] /= n_used;
+    for (int x = 0; x < layer->ffn.up.n_mats; x++)
+        hidden_rows(ops, &e->routed, (size_t) e->first[x], e->first[x + 1] - e->first[x], n_ff,
+                    e->pair_weight + e->first[x], e->pair + e->first[x], hidden + shared + (size_t) x * (size_t) n_ff,
+                    stride);
+}
+
 static void run_shard(const struct task *t, struct stream_worker *w, int shard)
 {
     struct stream *s = t->stream;
@@ -113,6 +159,16 @@ static void run_shard(const struct task *t, struct stream_worker *w, int shard)
     switch (t->operation) {
     case OP_ATTENTION:
         block_attention(s->net, t->layer, &b, s->x + at, &w->state, s->x + at, &w->scratch);
+        break;
+    case OP_HEADS: {
+        size_t width = (size_t) s->net->shape.n_heads * (size_t) s->net->shape.n_v;
+        block_attention(s->net, t->layer, &b, s->x + at, &w->state, w->rows, &w->scratch);
+        memcpy(t->out + (size_t) b.start[0] * width, w->state.attn.o, (size_t) batch_rows(&b) * width * sizeof(real));
+        break;
+    }
+    case OP_HIDDEN:
+        block_ffn(s->net, t->layer, &b, NULL, t->in + at, &w->state, w->rows, &w->scratch);
+        put_hidden(s, t->layer, &b, w, t->out + (size_t) b.start[0] * (size_t) stream_hidden_width(t->layer));
         break;
     case OP_FFN:
         block_ffn(s->net, t->layer, &b,
@@ -182,13 +238,17 @@ void stream_close(struct stream *s)
     *s = (struct stream){0};
 }
 
+static dsr1_status run_layer(struct task task, dsr1_error *err)
+{
+    dsr1_status status = make_room(task.stream, task.layer, err);
+    if (status == DSR1_OK)
+        thread_pool_run(task.stream->pool, run_share, &task);
+    return status;
+}
+
 dsr1_status stream_attention(struct stream *stream, const struct net_layer *layer, dsr1_error *err)
 {
-    struct task task = {.stream = stream, .operation = OP_ATTENTION, .layer = layer};
-    dsr1_status status = make_room(stream, layer, err);
-    if (status == DSR1_OK)
-        thread_pool_run(stream->pool, run_share, &task);
-    return status;
+    return run_layer((struct task){.stream = stream, .operation = OP_ATTENTION, .layer = layer}, err);
 }
 
 void stream_norm(struct stream *stream, const struct norm *norm, real *h)
@@ -200,11 +260,20 @@ void stream_norm(struct stream *stream, const struct norm *norm, real *h)
 dsr1_status stream_ffn(struct stream *stream, const struct net_layer *layer, const int *chosen, const real *h, real *y,
                        dsr1_error *err)
 {
-    struct task task = {.stream = stream, .operation = OP_FFN, .layer = layer, .chosen = chosen, .in = h, .out = y};
-    dsr1_status status = make_room(stream, layer, err);
-    if (status == DSR1_OK)
-        thread_pool_run(stream->pool, run_share, &task);
-    return status;
+    return run_layer((struct task){.stream = stream, .operation = OP_FFN, .layer = layer, .chosen = chosen, .in = h,
+                                   .out = y}, err);
+}
+
+dsr1_status stream_heads(struct stream *stream, const struct net_layer *layer, real *heads, dsr1_error *err)
+{
+    return run_layer((struct task){.stream = stream, .operation = OP_HEADS, .layer = layer, .out = heads}, err);
+}
+
+dsr1_status stream_hidden(struct stream *stream, const struct net_layer *layer, const real *h, real *hidden,
+                          dsr1_error *err)
+{
+    return run_layer((struct task){.stream = stream, .operation = OP_HIDDEN, .layer = layer, .in = h,
+                                   .out = hidden}, err);
 }
 
 void stream_add(struct stream *stream, const real *y)

@@ -59,6 +59,17 @@ void stream_norm(struct stream *stream, const struct norm *norm, real *h);
 dsr1_status stream_ffn(struct stream *stream, const struct net_layer *layer, const int *chosen, const real *h, real *y,
                        dsr1_error *err);
 
+/* Rows that the layer's output matrix reads, n_rows x (heads x n_v); not of latent attention. x stays as it is. */
+dsr1_status stream_heads(struct stream *stream, const struct net_layer *layer, real *heads, dsr1_error *err);
+
+/*
+ * Rows that the layer's down matrices read: n_rows x stream_hidden_width. Those of the shared expert first, then each
+ * expert's, weighed, and zero where it is not chosen.
+ */
+dsr1_status stream_hidden(struct stream *stream, const struct net_layer *layer, const real *h, real *hidden,
+                          dsr1_error *err);
+int stream_hidden_width(const struct net_layer *layer);
+
 /* x += y. */
 void stream_add(struct stream *stream, const real *y);
 

@@ -10,7 +10,7 @@
 #include "base/memory.h"
 #include "kernel/encode.h"
 #include "kernel/kernel.h"
-#include "train/dataset.h"
+#include "train/calibration.h"
 #include "train/gram.h"
 #include "train/stream.h"
 #include "train/upcycle_write.h"
@@ -28,10 +28,8 @@ struct upcycling {
     struct upcycled_shape shape;
     struct net net;
     struct thread_pool *pool;
-    struct dataset data;
-    int *start, n_seqs;
-    int32_t *tokens;
-    int n;                      /* calibration tokens */
+    struct calibration text;
+    int n;                      /* its tokens */
     struct stream dense, experts;       /* experts: only with refit */
     struct upcycled_layer *layers;
     struct net_layer layer;     /* the one at hand, in its new form */
@@ -48,7 +46,7 @@ struct upcycle_options upcycle_defaults(void)
 {
     return (struct upcycle_options){.n_tokens = 24576, .seq = 256, .n_slices = 24, .n_shared = 8, .n_used = 8,
                                     .grain = 1, .rounds = 4, .epochs = 12, .ridge = 0.02f, .all_share = 0.1f,
-                                    .down_type = TENSOR_Q8_0, .seed = 1};
+                                    .down_type = TENSOR_Q8_0, .fim_order = "psm", .seed = 1};
 }
 
 /* ------------------------------------------------------------------ */
@@ -106,30 +104,6 @@ static dsr1_status check_shape(struct upcycling *u)
     return check_down(u, width);
 }
 
-static dsr1_status take_tokens(struct upcycling *u)
-{
-    const struct upcycle_options *o = u->options;
-    int *seqs = memory_array((size_t) u->data.n_seqs, sizeof *seqs);
-    u->start = memory_array((size_t) u->data.n_seqs + 1, sizeof *u->start);
-    u->tokens = memory_array((size_t) o->n_tokens + (size_t) o->seq, sizeof *u->tokens);
-    if (!seqs || !u->start || !u->tokens) {
-        free(seqs);
-        return error_nomem(u->err, "calibration tokens");
-    }
-    dataset_pick(&u->data, o->seed, 0, u->data.n_seqs, seqs);
-    while (u->n_seqs < u->data.n_seqs && u->n < o->n_tokens) {
-        int seq = seqs[u->n_seqs], length = dataset_length(&u->data, seq);
-        memcpy(u->tokens + u->n, u->data.tokens + u->data.start[seq], (size_t) length * sizeof *u->tokens);
-        u->n += length;
-        u->start[++u->n_seqs] = u->n;
-    }
-    free(seqs);
-    if (u->n < 2 * u->shape.d)
-        return error_set(u->err, DSR1_ERR_ARGUMENT, "%d calibration tokens: at least %d are wanted", u->n,
-                         2 * u->shape.d);
-    return DSR1_OK;
-}
-
 static dsr1_status open_rows(struct upcycling *u)
 {
     size_t n = (size_t) u->n, d = (size_t) u->shape.d, ff = (size_t) u->shape.n_ff, ne = (size_t) u->shape.n_experts;
@@ -160,15 +134,15 @@ static dsr1_status open_all(struct upcycling *u, const char *from)
     if (status == DSR1_OK)
         status = check_shape(u);
     if (status == DSR1_OK)
-        status = dataset_open(u->net.gguf, o->data, o->n_data, o->seq, 0, o->seed, &u->data, u->err);
-    if (status == DSR1_OK)
-        status = take_tokens(u);
+        status = calibration_open(u->net.gguf, &(struct calibration_options){o->data, o->n_data, o->n_tokens, o->seq,
+                                                                            o->seed}, 2 * u->shape.d, &u->text, u->err);
+    u->n = u->text.n;
     if (status == DSR1_OK)
         status = thread_pool_open(o->threads > 0 ? o->threads : cpu_count(), &u->pool, u->err);
     if (status == DSR1_OK)
-        status = stream_open(&u->net, u->pool, u->n_seqs, u->start, u->tokens, 0, &u->dense, u->err);
+        status = stream_open(&u->net, u->pool, u->text.n_seqs, u->text.start, u->text.tokens, 0, &u->dense, u->err);
     if (status == DSR1_OK && o->refit)
-        status = stream_open(&u->net, u->pool, u->n_seqs, u->start, u->tokens, 0, &u->experts, u->err);
+        status = stream_open(&u->net, u->pool, u->text.n_seqs, u->text.start, u->text.tokens, 0, &u->experts, u->err);
     if (status == DSR1_OK)
         status = open_rows(u);
     return status;
@@ -183,13 +157,13 @@ static void close_all(struct upcycling *u)
         free(u->layers[i].down_shared);
     }
     void *all[] = {u->layers, u->h, u->y, u->a, u->masked, u->weight, u->mask, u->scores, u->gate, u->up, u->down,
-                   u->exps, u->start, u->tokens};
+                   u->exps};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     stream_close(&u->dense);
     stream_close(&u->experts);
     thread_pool_close(u->pool);
-    dataset_close(&u->data);
+    calibration_close(&u->text);
     net_close(&u->net);
 }
 

@@ -37,6 +37,7 @@ struct upcycle_options {
     int down_type;
     const char *name;           /* general.name, or NULL: as in the dense file */
     const char *fim;            /* "PREFIX,SUFFIX,MIDDLE": tokens that will ask for the middle of a text, or NULL */
+    const char *fim_order;      /* "psm", or "spm": in what order they will do so */
     int threads;                /* 0: the cores of this process */
     uint64_t seed;
     void (*progress)(void *user, int layer, int n_layers, const struct split_report *report);

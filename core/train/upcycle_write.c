@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "gguf/gguf_write.h"
 #include "text/tokenizer.h"
+#include "text/vocab.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +106,7 @@ static dsr1_status write_fim_keys(const struct writing *w)
         gguf_write_int(w->writer, fim_keys[i], GGUF_U32, id);
         at += size + (at[size] == ',');
     }
+    gguf_write_text(w->writer, VOCAB_FIM_ORDER, w->options->fim_order);
     tokenizer_close(tokenizer);
     return status;
 }

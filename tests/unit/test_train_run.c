@@ -16,6 +16,7 @@
 #include "train/pass.h"
 #include "train/run_log.h"
 #include "text/tokenizer.h"
+#include "text/vocab.h"
 #include "train/training.h"
 
 #include <math.h>
@@ -365,6 +366,49 @@ static void only_the_assistants_words_count(void **state)
     gguf_close(model);
 }
 
+/* The golden model's vocabulary, asking for a middle with the suffix first. */
+static struct gguf *with_suffix_first(void)
+{
+    struct gguf *from, *model;
+    struct gguf_writer *writer;
+    dsr1_error err = {0};
+    must(gguf_open(GOLDEN_FOLDER "deepseek-q4k.gguf", &from, &err), &err);
+    must(gguf_write_open(in_folder("spm.gguf"), &writer, &err), &err);
+    gguf_write_copy_all(writer, from, NULL, NULL);
+    gguf_write_text(writer, VOCAB_FIM_ORDER, "spm");
+    must(gguf_write_commit(writer, &err), &err);
+    gguf_close(from);
+    must(gguf_open(in_folder("spm.gguf"), &model, &err), &err);
+    return model;
+}
+
+static void a_middle_may_stand_behind_its_prefix(void **state)
+{
+    (void) state;
+    struct gguf *model = with_suffix_first();
+    struct dataset d;
+    char text[1000];
+    dsr1_error err = {0};
+    const char *files[] = {write_text("middle.jsonl", "{\"prefix\": \"one two three four five six\", "
+                                                      "\"suffix\": \"nine\", \"middle\": \" seven eight\"}\n")};
+    must(dataset_open(model, files, 1, 400, 0, 1, &d, &err), &err);
+    counted_text(model, &d, 0, text);
+    assert_memory_equal(text, " seven eight<", 13);
+    int whole = dataset_length(&d, 0);
+    int32_t head[3] = {d.tokens[0], d.tokens[1], d.tokens[2]};
+    dataset_close(&d);
+    /* What is too long loses the beginning of its prefix, which stands behind the suffix. */
+    must(dataset_open(model, files, 1, whole - 5, 0, 1, &d, &err), &err);
+    assert_int_equal(dataset_length(&d, 0), whole - 5);
+    assert_memory_equal(d.tokens, head, sizeof head);
+    counted_text(model, &d, 0, text);
+    assert_memory_equal(text, " seven eight<", 13);
+    dataset_close(&d);
+    assert_int_equal(dataset_open(model, files, 1, 12, 0, 1, &d, &err), DSR1_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "suffix and middle"));
+    gguf_close(model);
+}
+
 static void only_the_middle_of_a_text_counts(void **state)
 {
     struct gguf *model;
@@ -522,6 +566,7 @@ int main(void)
         cmocka_unit_test(an_adapter_that_does_not_fit_is_refused),
         cmocka_unit_test(only_the_assistants_words_count),
         cmocka_unit_test(only_the_middle_of_a_text_counts),
+        cmocka_unit_test(a_middle_may_stand_behind_its_prefix),
         cmocka_unit_test(words_name_what_is_trained),
         cmocka_unit_test(a_broken_line_is_named),
         cmocka_unit_test(each_epoch_has_every_sequence_once_and_none_set_aside),

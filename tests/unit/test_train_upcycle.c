@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 #include "train/gram.h"
 #include "train/head.h"
@@ -121,6 +122,23 @@ static void the_file_may_use_more_experts_than_it_was_cut_for(void **state)
     }
 }
 
+/* What asks for the middle between "a" and "b" in a file whose tokens for it are a, b and c. */
+static void check_fim_order(const char *path, const int32_t *expected)
+{
+    struct gguf *file;
+    struct tokenizer *tokenizer;
+    int32_t tokens[8];
+    dsr1_error err = {0};
+    must(gguf_open(path, &file, &err), &err);
+    must(tokenizer_open(file, &tokenizer, &err), &err);
+    ptrdiff_t n = fim_encode(tokenizer, "a", 1, "b", 1, tokens, 8, &err);
+    int bos = tokenizer_adds_bos(tokenizer);
+    assert_int_equal(n, 5 + bos);
+    assert_memory_equal(tokens + bos, expected, 5 * sizeof *expected);
+    tokenizer_close(tokenizer);
+    gguf_close(file);
+}
+
 static void the_file_names_tokens_for_filling_in(void **state)
 {
     (void) state;
@@ -142,6 +160,10 @@ static void the_file_names_tokens_for_filling_in(void **state)
     assert_int_equal(tokenizer_fim_middle(tokenizer), ids[2]);
     tokenizer_close(tokenizer);
     gguf_close(file);
+    check_fim_order(path, (const int32_t[]){ids[0], ids[0], ids[1], ids[1], ids[2]});
+    o.fim_order = "spm";
+    upcycle(&o, path);
+    check_fim_order(path, (const int32_t[]){ids[0], ids[1], ids[1], ids[2], ids[0]});
     for (int i = 0; i < 3; i++) {
         o.fim = (const char *const[]){"a,b", "a,b,no such token", ",b,c"}[i];
         assert_int_equal(upcycle_file(DENSE, path, &o, &result, &err), DSR1_ERR_ARGUMENT);
