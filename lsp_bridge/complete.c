@@ -216,52 +216,6 @@ static dsr1_status generate(struct run *run, struct model_host *host, const stru
     return status;
 }
 
-/* On the server's side tokens are not known here: any line of which more than blanks are typed may end in a half token. */
-static bool heals_remotely(const struct run *run)
-{
-    const struct surroundings *around = &run->job->around;
-    return run->job->heal && run->known.size == 0 && around->typed > 1 &&
-           strspn(surroundings_typed(around), " \t") < around->typed;
-}
-
-/* The server tokenises, and orders the parts as its model wants them. */
-static dsr1_status run_pg(struct run *run, struct model_host *host, struct draft *draft, dsr1_error *err)
-{
-    struct job *job = run->job;
-    const struct surroundings *around = &job->around;
-    struct buffer before = {0}, opening = {0}, grammar = {0};
-    buffer_string(&before, "");
-    buffer_append(&before, job->context.data, job->context.size);
-    buffer_append(&before, around->prefix.data, around->prefix.size - around->typed);
-    buffer_string(&opening, "");
-    buffer_append(&opening, surroundings_typed(around), around->typed);
-    buffer_append(&opening, run->known.data, run->known.size);
-    complete_grammar(job, &run->known, &grammar);
-    bool heal = heals_remotely(run);
-    struct pg_question question = {
-        .ask = PG_FILL,
-        .before = before.data,
-        .opening = opening.data,
-        .behind = around->suffix.data,
-        .grammar = grammar.size > 0 ? grammar.data : NULL,
-        .heal = heal,
-        .max_tokens = job->max_tokens + heal,
-        .temperature = job->temperature,
-        .stop = stop,
-        .user = run,
-    };
-    bool failed = before.failed || opening.failed;
-    dsr1_status status = failed ? error_nomem(err, "prompt") : pg_host_ask(host->pg, &question, draft, err);
-    job->report.prompt = question.fim ? PROMPT_FIM : PROMPT_PREFIX_ONLY;
-    job->report.masked = question.masked;
-    job->report.healed = question.healed;
-    job->report.first_ms = question.first_ms;
-    buffer_free(&before);
-    buffer_free(&opening);
-    buffer_free(&grammar);
-    return status;
-}
-
 dsr1_status complete_layout(const struct job *job, struct model_host *host, const struct buffer *known,
                             struct layout *layout, dsr1_error *err)
 {
@@ -284,6 +238,12 @@ static dsr1_status run_model(struct run *run, struct model_host *host, struct dr
     }
     layout_free(&layout);
     return status;
+}
+
+static dsr1_status run_pg(struct run *run, struct model_host *host, struct draft *draft, dsr1_error *err)
+{
+    struct complete_drawing drawing = {.temperature = run->job->temperature, .stop = stop, .user = run};
+    return complete_remotely(run->job, host, &run->known, &drawing, draft, err);
 }
 
 /* Keeps what was written, also when nobody waits for it any more: the next request may begin with it. */

@@ -27,14 +27,18 @@ struct drawing {
     bool complete;                  /* what is there is all that will be shown */
 };
 
+static bool is_late(const struct job *job)
+{
+    return job->answer_ms > 0 && 1e3 * (clock_seconds() - job->received_at) > job->answer_ms;
+}
+
 static bool stop(void *user, const struct draft *draft)
 {
     struct drawing *drawing = user;
     const struct job *job = drawing->job;
     drawing->complete = draft->text.size > 0 &&
                         polish_complete(&job->around, job->line_only, draft->text.data, draft->text.size);
-    bool late = job->answer_ms > 0 && 1e3 * (clock_seconds() - job->received_at) > job->answer_ms;
-    return drawing->complete || late || drawing->hooks->stop(drawing->hooks->user);
+    return drawing->complete || is_late(job) || drawing->hooks->stop(drawing->hooks->user);
 }
 
 static double mean_logprob(const struct draft *draft)
@@ -102,12 +106,33 @@ static void draw(struct job *job, struct model_host *host, const struct complete
     }
 }
 
+/* A connection has one query at a time. */
+static void draw_remotely(struct job *job, struct model_host *host, const struct complete_hooks *hooks)
+{
+    struct buffer known = {0};
+    for (int i = 0; i < DRAWN_PER_ITEM * (job->items - 1) && job->n_choices < job->items - 1; i++) {
+        struct draft draft = {0};
+        struct drawing drawing = {job, hooks, false};
+        struct complete_drawing how = {TEMPERATURE, MIN_P, (uint64_t) i + 1, stop, &drawing};
+        dsr1_status status = complete_remotely(job, host, &known, &how, &draft, NULL);
+        if (status == DSR1_OK && draft.n_tokens > 0 && (draft.finished || drawing.complete))
+            add_choice(job, &draft, drawing.complete);
+        draft_free(&draft);
+        if (status < 0 || is_late(job) || hooks->stop(hooks->user))
+            break;
+    }
+}
+
 void complete_choices(struct job *job, struct model_host *host, const struct complete_hooks *hooks)
 {
     struct layout layout = {0};
     struct buffer grammar = {0}, known = {0};
-    if (job->items < 2 || host->pg || hooks->stop(hooks->user))
+    if (job->items < 2 || hooks->stop(hooks->user))
         return;
+    if (host->pg) {
+        draw_remotely(job, host, hooks);
+        return;
+    }
     if (complete_layout(job, host, &known, &layout, NULL) == DSR1_OK && layout.n_tokens > 0) {
         complete_grammar(job, &known, &grammar);
         draw(job, host, hooks, &layout, grammar.size > 0 ? grammar.data : NULL, complete_heals(job, host, &layout, &known));

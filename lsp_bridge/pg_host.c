@@ -230,7 +230,7 @@ static const char *const fill_sql[N_WAYS] = {
     [STREAM_ON] = "SELECT (s).token, (s).logprob FROM (SELECT dsr1_stream($1, raw => true, options => $2::jsonb) AS s OFFSET 0) AS rows",
     [FILL_HOLE] = "SELECT dsr1_fim($1, $3, $2::jsonb)",
     [GO_ON] = "SELECT dsr1_complete($1, max_tokens => ($2::jsonb ->> 'max_tokens')::int,"
-              " temperature => ($2::jsonb ->> 'temperature')::float8, raw => true)",
+              " temperature => ($2::jsonb ->> 'temperature')::float8, seed => ($2::jsonb ->> 'seed')::bigint, raw => true)",
 };
 static const char chat_sql[] =
     "SELECT dsr1_complete($1, max_tokens => $2::int, temperature => $3::float8, system => $4, think => false)";
@@ -238,7 +238,8 @@ static const char chat_sql[] =
 /* The options of one way, as JSON text. Free it with free(). */
 static char *fill_options(const struct pg_question *question, enum way way, bool grammar)
 {
-    json_t *options = json_pack("{s: i, s: f}", "max_tokens", question->max_tokens, "temperature", question->temperature);
+    json_t *options = json_pack("{s: i, s: f, s: f, s: I}", "max_tokens", question->max_tokens, "temperature", question->temperature,
+                                "min_p", question->min_p, "seed", (json_int_t) question->seed);
     if (way == STREAM_HOLE) {
         json_object_set_new(options, "suffix", json_string(question->behind));
         json_object_set_new(options, "opening", json_string(question->opening));

@@ -40,7 +40,8 @@ struct pg_question {
     const char *opening, *grammar;
     bool heal;
     int max_tokens;
-    double temperature;
+    double temperature, min_p;
+    uint64_t seed;
     bool (*stop)(void *user, const struct draft *draft);    /* asked every few milliseconds and after each piece of text */
     void *user;
     /* results */

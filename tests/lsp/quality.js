@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // quality.js - holes in files that people wrote: how often is the suggestion what they wrote?
 //
-//     node tests/lsp/quality.js [HOLES]     per language, 40; scripts/lsp-quality sets the environment
+//     node tests/lsp/quality.js [HOLES [LANGUAGE...]]     of each kind, 40; scripts/lsp-quality sets the environment
 //
 // Files are those of Debian packages on this machine (C examples, Python's library, SQL of
 // extensions). A hole is the rest of a line, or a block's lines behind its head; places are
@@ -145,7 +145,7 @@ async function main() {
     console.log(`model ${path.basename(model)}, which is asked ${auto}\n`);
     console.log("| language | hole | asked | holes | shown | exact of shown | exact of all | similarity of shown |");
     console.log("|---|---|---|---|---|---|---|---|");
-    for (const language of Object.keys(sources)) {
+    for (const language of process.argv.length > 3 ? process.argv.slice(3) : Object.keys(sources)) {
         const all = draw(language);
         for (const prompt of ["fim", "hole", "prefixOnly"])
             await measure(language, all, prompt, prompt === "prefixOnly" ? ways : ways.slice(0, 2));
