@@ -271,7 +271,9 @@ static void print_figures(const char *what, struct figures *figures, const char 
 /* From the server's own lines, one a request (stats.file). */
 static void print_costs(int fd)
 {
-    struct figures bridge = {0}, bridge_cpu = {0}, recall_cpu = {0}, model = {0}, recall = {0}, evaluated = {0}, other = {0}, idle = {0};
+    struct figures bridge = {0}, bridge_cpu = {0}, recall_cpu = {0}, model = {0}, recall = {0}, idle = {0};
+    struct figures evaluated = {0}, known = {0}, other = {0};
+    bool answered = false;
     FILE *in = fdopen(fd, "r");
     char *line = NULL;
     size_t capacity = 0;
@@ -291,6 +293,10 @@ static void print_costs(int fd)
         if (by_model && rpc_integer(json, "promptTokens", 0) > 0) {
             add(&evaluated, tokens);
             add(&other, tokens + (double) rpc_integer(json, "suffixTokens", 0));
+            /* What was cancelled before had its part of the first, long prompt. */
+            if (answered)
+                add(&known, tokens);
+            answered |= !dropped;
         }
         if (json_object_get(json, "idleMs"))
             add(&idle, json_number_value(json_object_get(json, "idleMs")));
@@ -305,6 +311,7 @@ static void print_costs(int fd)
     print_figures("answered by the model, debounce included", &model, "ms");
     print_figures("cancelled while it ran, until idle", &idle, "ms");
     print_figures("prompt tokens evaluated a request", &evaluated, "tokens");
+    print_figures("  the same, once one has its answer", &known, "tokens");
     print_figures("  the same, typed part before the suffix", &other, "tokens");
 }
 
