@@ -6,7 +6,7 @@
 // One server; files of all sizes and languages are opened, written in, and closed. Requests
 // are automatic and by hand, cancelled and answered; every third suggestion is accepted, others
 // are typed along, undone or overtyped. The server's resident memory is printed every minute,
-// what is the model's mapped file and what is its own apart. The first tenth of the time fills
+// what is the model's mapped file and what is its own apart. The first quarter of the time fills
 // caches that have a limit (KV rows, remembered answers, other files); growth is counted from there.
 //
 // SPDX-License-Identifier: PostgreSQL
@@ -75,7 +75,7 @@ async function visit(editor, n, until) {
         await visit(editor, n, until);
     clearInterval(timer);
     sample();
-    const from = samples.find(({minute}) => minute >= minutes / 10), to = samples[samples.length - 1];
+    const from = samples.find(({minute}) => minute >= minutes / 4), to = samples[samples.length - 1];
     console.log(`growth of all ${(100 * (to.all / from.all - 1)).toFixed(2)} %, of its own ${(100 * (to.own / from.own - 1)).toFixed(2)} %` +
                 ` from minute ${from.minute.toFixed(0)} to ${to.minute.toFixed(0)}`);
     console.log(JSON.stringify(await editor.command("dsr1.stats")));
