@@ -116,7 +116,8 @@ static char *read_tables(const struct settings *settings)
     char *text = NULL;
     if (!*settings->pg_conninfo || settings->pg_schema == SCHEMA_OFF)
         return NULL;
-    struct schema *schema = schema_open(&pg, settings->pg_schema == SCHEMA_COLUMNS, settings->pg_schema_ttl_s, note_failure, &failed);
+    bool columns = settings->pg_schema == SCHEMA_COLUMNS;
+    struct schema *schema = schema_open(&pg, columns, settings->pg_schema_ttl_s, note_failure, &failed);
     double until = clock_seconds() + 1e-3 * settings->pg_connect_ms + TABLES_WAIT_S;
     while (schema && !(text && *text) && !atomic_load(&failed) && clock_seconds() < until) {
         free(text);

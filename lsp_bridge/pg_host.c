@@ -225,9 +225,11 @@ static bool is_refused(const struct query *query)
     return strcmp(query->state, "22023") == 0 || strcmp(query->state, "54000") == 0;
 }
 
+static const char stream_sql[] = "SELECT (s).token, (s).logprob FROM"
+                                 " (SELECT dsr1_stream($1, raw => true, options => $2::jsonb) AS s OFFSET 0) AS rows";
 static const char *const fill_sql[N_WAYS] = {
-    [STREAM_HOLE] = "SELECT (s).token, (s).logprob FROM (SELECT dsr1_stream($1, raw => true, options => $2::jsonb) AS s OFFSET 0) AS rows",
-    [STREAM_ON] = "SELECT (s).token, (s).logprob FROM (SELECT dsr1_stream($1, raw => true, options => $2::jsonb) AS s OFFSET 0) AS rows",
+    [STREAM_HOLE] = stream_sql,
+    [STREAM_ON] = stream_sql,
     [FILL_HOLE] = "SELECT dsr1_fim($1, $3, $2::jsonb)",
     [GO_ON] = "SELECT dsr1_complete($1, max_tokens => ($2::jsonb ->> 'max_tokens')::int,"
               " temperature => ($2::jsonb ->> 'temperature')::float8, seed => ($2::jsonb ->> 'seed')::bigint, raw => true)",
@@ -238,8 +240,9 @@ static const char chat_sql[] =
 /* The options of one way, as JSON text. Free it with free(). */
 static char *fill_options(const struct pg_question *question, enum way way, bool grammar)
 {
-    json_t *options = json_pack("{s: i, s: f, s: f, s: I}", "max_tokens", question->max_tokens, "temperature", question->temperature,
-                                "min_p", question->min_p, "seed", (json_int_t) question->seed);
+    json_t *options = json_pack("{s: i, s: f, s: f, s: I}", "max_tokens", question->max_tokens,
+                                "temperature", question->temperature, "min_p", question->min_p,
+                                "seed", (json_int_t) question->seed);
     if (way == STREAM_HOLE) {
         json_object_set_new(options, "suffix", json_string(question->behind));
         json_object_set_new(options, "opening", json_string(question->opening));
