@@ -147,7 +147,7 @@ async function main() {
     console.log("|---|---|---|---|---|---|---|---|");
     for (const language of process.argv.length > 3 ? process.argv.slice(3) : Object.keys(sources)) {
         const all = draw(language);
-        for (const prompt of ["fim", "hole", "prefixOnly"])
+        for (const prompt of ["prefixOnly", "fim", "hole"])
             await measure(language, all, prompt, prompt === "prefixOnly" ? ways : ways.slice(0, 2));
     }
 }
