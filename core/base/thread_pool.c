@@ -66,19 +66,29 @@ static void wait_phase_change(struct thread_pool *pool, uint32_t phase)
     atomic_fetch_sub(&pool->sleepers, 1);
 }
 
-void thread_pool_barrier(struct thread_pool *pool)
+void thread_pool_barrier_then(struct thread_pool *pool, void (*serial)(void *context), void *context)
 {
-    if (pool->n_threads == 1)
+    if (pool->n_threads == 1) {
+        if (serial)
+            serial(context);
         return;
+    }
     uint32_t phase = atomic_load_explicit(&pool->phase, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) + 1 < pool->n_threads) {
         wait_phase_change(pool, phase);
         return;
     }
+    if (serial)
+        serial(context);
     atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
     atomic_store(&pool->phase, phase + 1);
     if (atomic_load(&pool->sleepers) > 0)
         syscall(SYS_futex, &pool->phase, FUTEX_WAKE_PRIVATE, pool->n_threads, NULL, NULL, 0);
+}
+
+void thread_pool_barrier(struct thread_pool *pool)
+{
+    thread_pool_barrier_then(pool, NULL, NULL);
 }
 
 static void *thread_main(void *argument)

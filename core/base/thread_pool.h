@@ -30,4 +30,7 @@ void thread_pool_run(struct thread_pool *pool, thread_work work, void *context);
 /* Inside work: waits until all threads are here. All must call it equally often. */
 void thread_pool_barrier(struct thread_pool *pool);
 
+/* The same; the thread that comes last runs `serial` before anyone goes on. It sees what all wrote, and all see it. */
+void thread_pool_barrier_then(struct thread_pool *pool, void (*serial)(void *context), void *context);
+
 #endif

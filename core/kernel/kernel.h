@@ -82,6 +82,7 @@ struct weight {
     int n_in;               /* columns: length of an input row */
     int n_out;              /* rows: length of an output row */
     int n_mats;
+    bool side_by_side;      /* panel i of all matrices before panel i + 1 of any: for short rows that are summed */
     size_t row_size;        /* bytes of one row in the file */
     const uint8_t *data;
     const uint8_t *panels;
@@ -90,6 +91,13 @@ struct weight {
 static inline int weight_panels(const struct weight *w)
 {
     return (w->n_out + PANEL_ROWS - 1) / PANEL_ROWS;
+}
+
+/* Where panel i of a matrix lies, counted in panels. */
+static inline size_t weight_panel_index(const struct weight *w, int mat, int i)
+{
+    size_t m = (size_t) mat, p = (size_t) i;
+    return w->side_by_side ? p * (size_t) w->n_mats + m : m * (size_t) weight_panels(w) + p;
 }
 
 /*
@@ -154,15 +162,24 @@ struct attend_piece {
 
 struct panel_layout;
 
+/*
+ * y[c][0 .. n_rows-1] = sum over p < n_panels of panels[p] . x[p * x_stride + c] for n_cols right-hand sides,
+ * n_rows <= 16, panel after panel; with `add` the sum begins with what y holds, so that more panels may follow in
+ * another call. x[..] is an act_q8 record or floats (weight_wants_q8).
+ */
+struct panel_product {
+    const void *const *panels;
+    int n_panels, n_in, n_rows;
+    const void *const *x;
+    int x_stride, n_cols;
+    float *const *y;
+    bool add;
+};
+
 struct kernels {
     enum cpu_level level;
 
-    /*
-     * y[c][0 .. n_rows-1] = panel . x[c] for n_cols right-hand sides, n_rows <= 16.
-     * x[c] is an act_q8 record or floats (weight_wants_q8). Canonical.
-     */
-    void (*panel_product[TENSOR_TYPES])(const void *panel, int n_in, int n_rows, const void *const x[], int n_cols,
-                                        float *const y[]);
+    void (*panel_product[TENSOR_TYPES])(const struct panel_product *product);   /* Canonical. */
 
     /* An act_q8 record of n floats. Canonical. */
     void (*quantize_row)(const float *x, int n, void *row);
@@ -218,5 +235,12 @@ size_t matmul_scratch_size(const struct weight *w);
  */
 void matmul_panels(const struct kernels *k, const struct weight *w, int mat, int first, int last,
                    const void *const x[], int n_cols, float *const y[], void *scratch);
+
+/*
+ * y[c][r] += sum over m < n_mats of W_mats[m] . x[m * n_cols + c], matrix after matrix: the bits are those of n_mats
+ * calls, one for each matrix.
+ */
+void matmul_add_panels(const struct kernels *k, const struct weight *w, const int mats[], int n_mats, int first,
+                       int last, const void *const x[], int n_cols, float *const y[], void *scratch);
 
 #endif

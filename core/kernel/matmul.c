@@ -9,7 +9,7 @@
  */
 #include "kernel/panel.h"
 
-enum { GROUP_SIZE = 384 << 10, MOST_COLUMNS = 128, LEAST_COLUMNS = 8 };
+enum { GROUP_SIZE = 384 << 10, MOST_COLUMNS = 128, LEAST_COLUMNS = 8, MOST_MATS = 32 };
 
 size_t matmul_scratch_size(const struct weight *w)
 {
@@ -26,28 +26,51 @@ static int group_columns(const struct weight *w)
 /* Panel i of matrix mat, where it lies or packed into scratch. */
 static const void *panel_at(const struct kernels *k, const struct weight *w, int mat, int i, int n_rows, void *scratch)
 {
-    if (w->panels) {
-        size_t index = (size_t) mat * (size_t) weight_panels(w) + (size_t) i;
-        return w->panels + index * panel_size(w->type, w->n_in);
-    }
+    if (w->panels)
+        return w->panels + weight_panel_index(w, mat, i) * panel_size(w->type, w->n_in);
     size_t row = (size_t) mat * (size_t) w->n_out + (size_t) i * PANEL_ROWS;
     panel_pack_with(k, w->type, w->data + row * w->row_size, w->row_size, n_rows, w->n_in, scratch);
     return scratch;
 }
 
+/* Panels first .. last - 1 of n_panels matrices, no more than MOST_MATS, with one group of columns, which `a` holds. */
+static void multiply(const struct kernels *k, const struct weight *w, const int mats[], int first, int last,
+                     struct panel_product a, float *const y[], void *scratch)
+{
+    const void *panels[MOST_MATS];
+    float *out[MOST_COLUMNS];
+    a.panels = panels;
+    a.n_in = w->n_in;
+    a.y = out;
+    for (int i = first; i < last; i++) {
+        int row = i * PANEL_ROWS;
+        a.n_rows = w->n_out - row < PANEL_ROWS ? w->n_out - row : PANEL_ROWS;
+        for (int c = 0; c < a.n_cols; c++)
+            out[c] = y[c] + row;
+        for (int m = 0; m < a.n_panels; m++)
+            panels[m] = panel_at(k, w, mats[m], i, a.n_rows, scratch);
+        k->panel_product[w->type](&a);
+    }
+}
+
 void matmul_panels(const struct kernels *k, const struct weight *w, int mat, int first, int last, const void *const x[],
                    int n_cols, float *const y[], void *scratch)
 {
-    float *out[MOST_COLUMNS];
     int most = group_columns(w);
-    for (int from = 0; from < n_cols; from += most) {
-        int n = n_cols - from < most ? n_cols - from : most;
-        for (int i = first; i < last; i++) {
-            int row = i * PANEL_ROWS;
-            int n_rows = w->n_out - row < PANEL_ROWS ? w->n_out - row : PANEL_ROWS;
-            for (int c = 0; c < n; c++)
-                out[c] = y[from + c] + row;
-            k->panel_product[w->type](panel_at(k, w, mat, i, n_rows, scratch), w->n_in, n_rows, x + from, n, out);
-        }
+    for (int c = 0; c < n_cols; c += most) {
+        struct panel_product a = {.n_panels = 1, .x = x + c, .n_cols = n_cols - c < most ? n_cols - c : most};
+        multiply(k, w, &mat, first, last, a, y + c, scratch);
     }
+}
+
+void matmul_add_panels(const struct kernels *k, const struct weight *w, const int mats[], int n_mats, int first,
+                       int last, const void *const x[], int n_cols, float *const y[], void *scratch)
+{
+    int most = group_columns(w), at_once = w->panels ? MOST_MATS : 1;
+    for (int c = 0; c < n_cols; c += most)
+        for (int m = 0; m < n_mats; m += at_once) {
+            struct panel_product a = {.n_panels = n_mats - m < at_once ? n_mats - m : at_once, .x = x + m * n_cols + c,
+                                      .x_stride = n_cols, .n_cols = n_cols - c < most ? n_cols - c : most, .add = true};
+            multiply(k, w, mats + m, first, last, a, y + c, scratch);
+        }
 }

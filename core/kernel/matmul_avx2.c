@@ -122,6 +122,14 @@ INLINE void store(float *y, int n_rows, const floats sum[PARTS])
         memcpy(y, sum, (size_t) n_rows * sizeof(float));
 }
 
+INLINE void load_sums(const float *y, int n_rows, floats sum[PARTS])
+{
+    if (n_rows == PANEL_ROWS)
+        memcpy(sum, y, PARTS * VECTOR);
+    else
+        memcpy(sum, y, (size_t) n_rows * sizeof(float));
+}
+
 PANEL_Q8_TYPES(PRODUCT_Q8, avx2)
 PANEL_FLOAT_TYPES(PRODUCT_FLOAT, avx2)
 #endif

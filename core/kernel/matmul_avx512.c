@@ -76,6 +76,11 @@ INLINE void store(float *y, int n_rows, const floats sum[PARTS])
     _mm512_mask_storeu_ps(y, (__mmask16) ((1u << n_rows) - 1), (__m512) sum[0]);
 }
 
+INLINE void load_sums(const float *y, int n_rows, floats sum[PARTS])
+{
+    sum[0] = (floats) _mm512_maskz_loadu_ps((__mmask16) ((1u << n_rows) - 1), y);
+}
+
 PANEL_Q8_TYPES(PRODUCT_Q8, avx512)
 PANEL_FLOAT_TYPES(PRODUCT_FLOAT, avx512)
 #endif

@@ -15,7 +15,8 @@
  * scale is d, or d times the integer scale in the block, which a float holds exactly;
  * min is m, or -(dmin * the integer). (float) s0 and (float) s1 are exact as well:
  * 16 * 32 * 127 for the widest codes with two scales, 32 * 128 * 127 for the others.
- * A float matrix: y = fma(w, x, y), value after value.
+ * A float matrix: y = fma(w, x, y), value after value. A sum over panels goes on from block to block and panel to
+ * panel: y begins with 0, or with what is there already.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -251,21 +252,30 @@ static float add_block(enum tensor_type type, const struct block *b, const void 
     return y;
 }
 
-static void product_q8(enum tensor_type type, int blocks, int lines, const uint8_t *panel, int n_in, int n_rows,
-                       const void *const x[], int n_cols, float *const y[])
+/* sum[c] plus row r of a panel times x[c], for n columns. */
+static void add_row_q8(enum tensor_type type, int blocks, int lines, const uint8_t *panel, int r, int n_in,
+                       const void *const x[], int n, float sum[])
 {
-    for (int r = 0; r < n_rows; r++) {
-        for (int from = 0; from < n_cols; from += COLUMNS) {
-            int n = n_cols - from < COLUMNS ? n_cols - from : COLUMNS;
-            float sum[COLUMNS] = {0};
-            for (int i = 0; i < n_in / 32; i++) {
-                struct block b;
-                read_block(type, panel + (size_t) (i / blocks * lines) * PANEL_LINE, i % blocks, r, &b);
-                for (int c = 0; c < n; c++)
-                    sum[c] = add_block(type, &b, x[from + c], n_in, i, sum[c]);
-            }
+    for (int i = 0; i < n_in / 32; i++) {
+        struct block b;
+        read_block(type, panel + (size_t) (i / blocks * lines) * PANEL_LINE, i % blocks, r, &b);
+        for (int c = 0; c < n; c++)
+            sum[c] = add_block(type, &b, x[c], n_in, i, sum[c]);
+    }
+}
+
+static void product_q8(enum tensor_type type, int blocks, int lines, const struct panel_product *a)
+{
+    for (int r = 0; r < a->n_rows; r++) {
+        for (int from = 0; from < a->n_cols; from += COLUMNS) {
+            int n = a->n_cols - from < COLUMNS ? a->n_cols - from : COLUMNS;
+            float sum[COLUMNS];
             for (int c = 0; c < n; c++)
-                y[from + c][r] = sum[c];
+                sum[c] = a->add ? a->y[from + c][r] : 0;
+            for (int p = 0; p < a->n_panels; p++)
+                add_row_q8(type, blocks, lines, a->panels[p], r, a->n_in, a->x + p * a->x_stride + from, n, sum);
+            for (int c = 0; c < n; c++)
+                a->y[from + c][r] = sum[c];
         }
     }
 }
@@ -280,29 +290,30 @@ static float read_float(enum tensor_type type, const uint8_t *panel, int row, in
     return f32_from_bits(i % 2 ? pair & 0xffff0000 : pair << 16);
 }
 
-static void product_float(enum tensor_type type, const uint8_t *panel, int n_in, int n_rows, const void *const x[],
-                          int n_cols, float *const y[])
+static void product_float(enum tensor_type type, const struct panel_product *a)
 {
-    for (int r = 0; r < n_rows; r++) {
-        for (int c = 0; c < n_cols; c++) {
-            const float *column = x[c];
-            float sum = 0;
-            for (int i = 0; i < n_in; i++)
-                sum = fmaf(read_float(type, panel, r, i), column[i], sum);
-            y[c][r] = sum;
+    for (int r = 0; r < a->n_rows; r++) {
+        for (int c = 0; c < a->n_cols; c++) {
+            float sum = a->add ? a->y[c][r] : 0;
+            for (int p = 0; p < a->n_panels; p++) {
+                const float *column = a->x[p * a->x_stride + c];
+                for (int i = 0; i < a->n_in; i++)
+                    sum = fmaf(read_float(type, a->panels[p], r, i), column[i], sum);
+            }
+            a->y[c][r] = sum;
         }
     }
 }
 
-#define PRODUCT_Q8(level, name, type, blocks, lines)                        \
-    PRODUCT_HEAD(level, name)                                               \
-    {                                                                       \
-        product_q8(type, blocks, lines, panel, n_in, n_rows, x, n_cols, y); \
+#define PRODUCT_Q8(level, name, type, blocks, lines) \
+    PRODUCT_HEAD(level, name)                        \
+    {                                                \
+        product_q8(type, blocks, lines, a);          \
     }
-#define PRODUCT_FLOAT(level, name, type)                        \
-    PRODUCT_HEAD(level, name)                                   \
-    {                                                           \
-        product_float(type, panel, n_in, n_rows, x, n_cols, y); \
+#define PRODUCT_FLOAT(level, name, type) \
+    PRODUCT_HEAD(level, name)            \
+    {                                    \
+        product_float(type, a);          \
     }
 PANEL_Q8_TYPES(PRODUCT_Q8, scalar)
 PANEL_FLOAT_TYPES(PRODUCT_FLOAT, scalar)

@@ -21,6 +21,7 @@
  *   block_sums()    the integer sums of a block
  *   pair_sums()     the two words of every dword times two words of a column
  *   store()         the first rows of a result
+ *   load_sums()     and back again
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -49,6 +50,7 @@ INLINE void look_up(const int8_t table[16], int zero, ints w[8]);
 INLINE void block_sums(enum tensor_type type, const ints w[8], const uint8_t *q, const uint8_t *sum, ints s[2]);
 INLINE ints pair_sums(ints pairs, const uint8_t *sum);
 INLINE void store(float *y, int n_rows, const floats sum[PARTS]);
+INLINE void load_sums(const float *y, int n_rows, floats sum[PARTS]);
 
 /* Where y gets a scale for each half of a block, and where it gets a minimum. */
 INLINE bool has_two_scales(const enum tensor_type type)
@@ -406,33 +408,54 @@ INLINE void add_chunk(const enum tensor_type type, const int blocks, const int l
     }
 }
 
-INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lines, const int n, const uint8_t *chunk,
-                    int n_in, int n_rows, const void *const x[], float *const y[])
+/* What the sums of n columns from `first` on begin with. */
+INLINE void start_sums(const int n, const struct panel_product *a, int first, floats sum[PARTS][WIDEST])
 {
-    const uint8_t *column[WIDEST];
-    floats sum[PARTS][WIDEST];
-    size_t size = (size_t) n_in, d = size, sums = d + size / 8, dsum = sums + size / 8;
 #pragma GCC unroll 8
     for (int c = 0; c < n; c++) {
-        column[c] = x[c];
+        floats rows[PARTS] = {{0}};
+        if (a->add)
+            load_sums(a->y[first + c], a->n_rows, rows);
         for (int p = 0; p < PARTS; p++)
-            sum[p][c] = (floats){0};
+            sum[p][c] = rows[p];
     }
-    for (int b = 0; b < n_in / 32; b += blocks, chunk += lines * PANEL_LINE) {
-        int left = n_in / 32 - b, n_blocks = blocks < 8 && left < blocks ? left : blocks;
-        size_t i = (size_t) b;
-        struct place at = {32 * i, d + 4 * i, sums + 4 * i, dsum + 4 * i};
-#pragma GCC unroll 2
-        for (int p = 0; p < PARTS; p++)
-            add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, chunk + AHEAD, column, at, sum[p]);
-    }
+}
+
+INLINE void store_sums(const int n, const struct panel_product *a, int first, floats sum[PARTS][WIDEST])
+{
 #pragma GCC unroll 8
     for (int c = 0; c < n; c++) {
         floats rows[PARTS];
         for (int p = 0; p < PARTS; p++)
             rows[p] = sum[p][c];
-        store(y[c], n_rows, rows);
+        store(a->y[first + c], a->n_rows, rows);
     }
+}
+
+INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lines, const int n,
+                    const struct panel_product *a, int first)
+{
+    const uint8_t *column[WIDEST];
+    floats sum[PARTS][WIDEST];
+    int n_in = a->n_in;
+    size_t size = (size_t) n_in, d = size, sums = d + size / 8, dsum = sums + size / 8;
+    start_sums(n, a, first, sum);
+    for (int panel = 0; panel < a->n_panels; panel++) {
+        const uint8_t *chunk = a->panels[panel];
+        const void *const *x = a->x + panel * a->x_stride + first;
+#pragma GCC unroll 8
+        for (int c = 0; c < n; c++)
+            column[c] = x[c];
+        for (int b = 0; b < n_in / 32; b += blocks, chunk += lines * PANEL_LINE) {
+            int left = n_in / 32 - b, n_blocks = blocks < 8 && left < blocks ? left : blocks;
+            size_t i = (size_t) b;
+            struct place at = {32 * i, d + 4 * i, sums + 4 * i, dsum + 4 * i};
+#pragma GCC unroll 2
+            for (int p = 0; p < PARTS; p++)
+                add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, chunk + AHEAD, column, at, sum[p]);
+        }
+    }
+    store_sums(n, a, first, sum);
 }
 
 /* y += w * x[i] for every column */
@@ -453,35 +476,29 @@ INLINE void add_pair(const enum tensor_type type, const int n, ints pair, const 
         add_value(n, half ? high_half(pair) : (floats) (pair & dwords((int32_t) 0xffff0000)), x, i + 1, y);
 }
 
-INLINE void tile_float(const enum tensor_type type, const int n, const uint8_t *panel, int n_in, int n_rows,
-                       const void *const x[], float *const y[])
+INLINE void tile_float(const enum tensor_type type, const int n, const struct panel_product *a, int first)
 {
     const int step = type == TENSOR_F32 ? 1 : 2;
     floats sum[PARTS][WIDEST];
-#pragma GCC unroll 8
-    for (int c = 0; c < n; c++)
-        for (int p = 0; p < PARTS; p++)
-            sum[p][c] = (floats){0};
-    for (int i = 0; i < n_in; i += step, panel += PANEL_LINE) {
+    start_sums(n, a, first, sum);
+    for (int i = 0; i < a->n_panels; i++) {
+        const uint8_t *panel = a->panels[i];
+        const void *const *x = a->x + i * a->x_stride + first;
+        for (int j = 0; j < a->n_in; j += step, panel += PANEL_LINE) {
 #pragma GCC unroll 2
-        for (int p = 0; p < PARTS; p++) {
-            ints line = load(panel + p * VECTOR, 0);
-            if (type == TENSOR_F32)
-                add_value(n, (floats) line, x, i, sum[p]);
-            else
-                add_pair(type, n, line, x, i, i + 1 < n_in, sum[p]);
+            for (int p = 0; p < PARTS; p++) {
+                ints line = load(panel + p * VECTOR, 0);
+                if (type == TENSOR_F32)
+                    add_value(n, (floats) line, x, j, sum[p]);
+                else
+                    add_pair(type, n, line, x, j, j + 1 < a->n_in, sum[p]);
+            }
         }
     }
-#pragma GCC unroll 8
-    for (int c = 0; c < n; c++) {
-        floats rows[PARTS];
-        for (int p = 0; p < PARTS; p++)
-            rows[p] = sum[p][c];
-        store(y[c], n_rows, rows);
-    }
+    store_sums(n, a, first, sum);
 }
 
-typedef void (*tile_function)(const uint8_t *panel, int n_in, int n_rows, const void *const x[], float *const y[]);
+typedef void (*tile_function)(const struct panel_product *a, int first);
 
 /* Tiles are 1, 2, 3, 4, 6 or 8 columns wide. What is left over is split evenly: 9 = 6 + 3, 7 = 4 + 3. */
 static int tile_width(int left)
@@ -492,22 +509,21 @@ static int tile_width(int left)
     return left <= 10 ? widths[left] : 8;
 }
 
-static void all_tiles(const tile_function tiles[], const void *panel, int n_in, int n_rows, const void *const x[],
-                      int n_cols, float *const y[])
+static void all_tiles(const tile_function tiles[], const struct panel_product *a)
 {
-    for (int c = 0, n; c < n_cols; c += n) {
-        n = tile_width(n_cols - c);
-        tiles[n](panel, n_in, n_rows, x + c, y + c);
+    for (int c = 0, n; c < a->n_cols; c += n) {
+        n = tile_width(a->n_cols - c);
+        tiles[n](a, c);
     }
 }
 
-#define TILE(name, n, call)                                                                                            \
-    static void tile_##name##_##n(const uint8_t *panel, int n_in, int n_rows, const void *const x[], float *const y[]) \
-    {                                                                                                                  \
-        call;                                                                                                          \
+#define TILE(name, n, call)                                                     \
+    static void tile_##name##_##n(const struct panel_product *a, int first)     \
+    {                                                                           \
+        call;                                                                   \
     }
-#define TILE_Q8(n, name, type, blocks, lines) TILE(name, n, tile_q8(type, blocks, lines, n, panel, n_in, n_rows, x, y))
-#define TILE_FLOAT(n, name, type) TILE(name, n, tile_float(type, n, panel, n_in, n_rows, x, y))
+#define TILE_Q8(n, name, type, blocks, lines) TILE(name, n, tile_q8(type, blocks, lines, n, a, first))
+#define TILE_FLOAT(n, name, type) TILE(name, n, tile_float(type, n, a, first))
 
 #define NARROW_TILES(X, ...) X(1, __VA_ARGS__) X(2, __VA_ARGS__) X(3, __VA_ARGS__) X(4, __VA_ARGS__)
 #define NARROW_ENTRIES(name) [1] = tile_##name##_1, [2] = tile_##name##_2, [3] = tile_##name##_3, [4] = tile_##name##_4
@@ -523,7 +539,7 @@ static void all_tiles(const tile_function tiles[], const void *panel, int n_in, 
     PRODUCT_HEAD(level, name)                                           \
     {                                                                   \
         static const tile_function tiles[WIDEST + 1] = {ENTRIES(name)}; \
-        all_tiles(tiles, panel, n_in, n_rows, x, n_cols, y);            \
+        all_tiles(tiles, a);                                            \
     }
 #define PRODUCT_Q8(level, name, type, blocks, lines) TILES(TILE_Q8, name, type, blocks, lines) PRODUCT(level, name)
 #define PRODUCT_FLOAT(level, name, type) TILES(TILE_FLOAT, name, type) PRODUCT(level, name)

@@ -162,9 +162,7 @@ static inline uint32_t panel_small_dword(const struct panel_layout *layout, cons
 }
 
 /* Heads of the products; what they do is said at panel_product in kernel.h. */
-#define PRODUCT_HEAD(level, name)                                                                            \
-    void matmul_##name##_##level(const void *panel, int n_in, int n_rows, const void *const x[], int n_cols, \
-                                 float *const y[])
+#define PRODUCT_HEAD(level, name) void matmul_##name##_##level(const struct panel_product *a)
 #define PRODUCT_DECLARE_Q8(level, name, type, blocks, lines) PRODUCT_HEAD(level, name);
 #define PRODUCT_DECLARE_FLOAT(level, name, type) PRODUCT_HEAD(level, name);
 

@@ -102,11 +102,12 @@ void attention_attend(struct worker *w, int layer, float *q, size_t q_stride, st
     const struct model_shape *m = &s->model->shape;
     int group = m->n_heads / m->n_kv_heads, parts = (group + s->tile_heads - 1) / s->tile_heads;
     int n_items = s->n_tiles * m->n_kv_heads * parts, first, last;
+    /* From the end: the last rows of a prompt see the most, and what is taken last should be short. */
     while (worker_take(w, n_items, 1, &first, &last)) {
         struct item it = {.layer = layer};
         int part = first % parts, rest = first / parts;
         it.kv_head = rest % m->n_kv_heads;
-        it.tile = &s->tiles[rest / m->n_kv_heads];
+        it.tile = &s->tiles[s->n_tiles - 1 - rest / m->n_kv_heads];
         it.head0 = it.kv_head * group + part * s->tile_heads;
         it.n_heads = group - part * s->tile_heads < s->tile_heads ? group - part * s->tile_heads : s->tile_heads;
         start_item(w, &it, q, q_stride);
@@ -162,35 +163,40 @@ static void finish_row(struct worker *w, int layer, int r)
     step_copy_row(s, layer, r);
 }
 
+static void finish_rows(struct worker *w, const void *argument, int first, int last)
+{
+    for (int r = first; r < last; r++)
+        finish_row(w, w->layer, r);
+}
+
+static void quantize_heads(struct worker *w, const void *argument, int first, int last)
+{
+    struct step *s = w->step;
+    for (int r = first; r < last; r++)
+        s->kernels->quantize_row(act_row(&s->heads, r), s->heads.n, s->heads.q + (size_t) r * s->heads.record);
+}
+
 void attention_gqa(struct worker *w, int layer)
 {
     struct step *s = w->step;
     const struct layer *l = &s->model->weights.layers[layer];
-    int n = s->n_rows, d = s->model->shape.n_embd, first, last;
+    int n = s->n_rows, d = s->model->shape.n_embd;
     struct product qkv[] = {{&l->q, 0, act_input(&s->h, &l->q, 0), n, s->q, (size_t) s->q_width},
                             {&l->k, 0, act_input(&s->h, &l->k, 0), n, s->k, (size_t) s->k_width},
                             {&l->v, 0, act_input(&s->h, &l->v, 0), n, s->v, (size_t) s->v_width}};
     worker_products(w, qkv, 3);
-    worker_sync(w);
     struct lora_use lora[] = {{LORA_Q, 0, s->h.f, (size_t) d, s->q, (size_t) s->q_width},
                               {LORA_K, 0, s->h.f, (size_t) d, s->k, (size_t) s->k_width},
                               {LORA_V, 0, s->h.f, (size_t) d, s->v, (size_t) s->v_width}};
     lora_add(w, lora, 3);
-    while (worker_take(w, n, worker_grain(w, n, 8), &first, &last))
-        for (int r = first; r < last; r++)
-            finish_row(w, layer, r);
-    worker_sync(w);
+    worker_sync_rows(w, 8, finish_rows, NULL, NULL);
     attention_attend(w, layer, s->q, (size_t) s->q_width, &s->heads, false);
-    worker_sync(w);
-    if (s->heads.record && s->model->shape.n_v % 32) {
-        while (worker_take(w, n, 1, &first, &last))
-            s->kernels->quantize_row(act_row(&s->heads, first), s->heads.n,
-                                     s->heads.q + (size_t) first * s->heads.record);
+    if (s->heads.record && s->model->shape.n_v % 32)
+        worker_sync_rows(w, 1, quantize_heads, NULL, NULL);
+    else
         worker_sync(w);
-    }
     struct product o = {&l->o, 0, act_input(&s->heads, &l->o, 0), n, s->y, (size_t) d};
     worker_products(w, &o, 1);
-    worker_sync(w);
     struct lora_use lora_o = {LORA_O, 0, s->heads.f, (size_t) s->heads.n, s->y, (size_t) d};
     lora_add(w, &lora_o, 1);
 }

@@ -48,6 +48,7 @@ static void hidden_block(struct worker *w, const struct expert_group *g, int pai
     int panel = 2 * pair, end = panel + 2 < weight_panels(&g->ffn->gate) ? panel + 2 : weight_panels(&g->ffn->gate);
     float gate[COLUMNS][PAIR], up[COLUMNS][PAIR];
     float *gate_rows[COLUMNS], *up_rows[COLUMNS];
+    const float *weight = g->hidden == &s->hidden ? NULL : s->moe.pair_weight + g->first;
     bool quantize = weight_wants_q8(g->ffn->down.type);
     void *unpack_gate = arena_take(&w->scratch, matmul_scratch_size(&g->ffn->gate), 1);
     void *unpack_up = arena_take(&w->scratch, matmul_scratch_size(&g->ffn->up), 1);
@@ -64,6 +65,8 @@ static void hidden_block(struct worker *w, const struct expert_group *g, int pai
         for (int c = 0; c < columns; c++) {
             int row = first_row + c0 + c;
             activate(s, g, gate[c], up[c], first, n);
+            for (int i = 0; weight && i < n; i++)
+                gate[c][i] *= weight[c0 + c];
             if (quantize)
                 act_quantize(s->kernels, g->hidden, row, first, n, gate[c]);
             if (!quantize || s->lora.n_chunks > 0)
@@ -80,16 +83,23 @@ static int group_pairs(const struct expert_group *g)
 
 void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_groups)
 {
-    int total = 0, first, last;
+    int total = 0, g = 0, base = 0, first, last;
     for (int i = 0; i < n_groups; i++)
         total += group_pairs(&groups[i]);
-    int grain = worker_grain(w, total, 8), g = 0, base = 0;
-    while (worker_take(w, total, grain, &first, &last))
+    while (worker_take(w, total, 8, &first, &last))
         for (int i = first; i < last; i++) {
             while (i - base >= group_pairs(&groups[g]))
                 base += group_pairs(&groups[g++]);
             hidden_block(w, &groups[g], i - base);
         }
+}
+
+static void add_down_bias(struct worker *w, const void *bias, int first, int last)
+{
+    struct step *s = w->step;
+    int d = s->model->shape.n_embd;
+    for (int r = first; r < last; r++)
+        s->kernels->add_scaled(s->y + (size_t) r * (size_t) d, 1, bias, d);
 }
 
 void ffn_dense(struct worker *w, int layer)
@@ -103,13 +113,8 @@ void ffn_dense(struct worker *w, int layer)
     size_t d = (size_t) s->model->shape.n_embd;
     struct product down = {&f->down, 0, act_input(&s->hidden, &f->down, 0), s->n_rows, s->y, d};
     worker_products(w, &down, 1);
-    worker_sync(w);
     struct lora_use lora = {LORA_DOWN, 0, s->hidden.f, (size_t) s->hidden.n, s->y, d};
     lora_add(w, &lora, 1);
-    if (!f->down_bias)
-        return;
-    int first, last;
-    while (worker_take(w, s->n_rows, 1, &first, &last))
-        s->kernels->add_scaled(s->y + (size_t) first * d, 1, f->down_bias, (int) d);
-    worker_sync(w);
+    if (f->down_bias)
+        worker_sync_rows(w, 16, add_down_bias, f->down_bias, NULL);
 }

@@ -27,7 +27,7 @@ static void embed(struct worker *w)
     const struct weight *e = &s->model->weights.token_embd;
     const struct model_shape *m = &s->model->shape;
     int first, last;
-    while (worker_take(w, s->n_rows, worker_grain(w, s->n_rows, 16), &first, &last))
+    while (worker_take(w, s->n_rows, 16, &first, &last))
         for (int r = first; r < last; r++) {
             float *x = s->x + (size_t) r * (size_t) m->n_embd;
             dequantize_row(e->type, e->data + (size_t) s->rows[r].token * e->row_size, m->n_embd, x);
@@ -35,35 +35,29 @@ static void embed(struct worker *w)
                 x[i] *= m->embedding_scale;
             rope_angles(&s->model->rope, s->rows[r].position, s->cos_sin + (size_t) r * (size_t) m->rope.n_rot);
         }
-    worker_sync(w);
 }
 
 /* The last norm for the rows that want logits or the state itself: most of a prompt does not. */
-static int gather_logits(struct worker *w, const float *y, const float *norm)
+static void finish_rows(struct worker *w, const void *norm, int first, int last)
 {
     struct step *s = w->step;
     const struct kernels *k = s->kernels;
-    int d = s->model->shape.n_embd, n = 0, first, last;
-    for (int r = 0; r < s->n_rows; r++)
-        n += s->rows[r].logits >= 0;
-    while (worker_take(w, s->n_rows, worker_grain(w, s->n_rows, 16), &first, &last))
-        for (int r = first; r < last; r++) {
-            int to = s->rows[r].logits;
-            float *hidden = s->rows[r].hidden;
-            if (to < 0 && !hidden && !s->keeps)
-                continue;
-            float *x = s->x + (size_t) r * (size_t) d;
-            k->add_scaled(x, s->model->shape.residual_scale, y + (size_t) r * (size_t) d, d);
-            if (hidden)
-                k->rms_norm(x, norm, d, s->model->shape.norm_eps, hidden);
-            if (to < 0)
-                continue;
-            k->rms_norm(x, norm, d, s->model->shape.norm_eps, act_row(&s->logits_in, to));
-            if (s->logits_in.record)
-                k->quantize_row(act_row(&s->logits_in, to), d, s->logits_in.q + (size_t) to * s->logits_in.record);
-        }
-    worker_sync(w);
-    return n;
+    int d = s->model->shape.n_embd;
+    for (int r = first; r < last; r++) {
+        int to = s->rows[r].logits;
+        float *hidden = s->rows[r].hidden;
+        if (to < 0 && !hidden && !s->keeps)
+            continue;
+        float *x = s->x + (size_t) r * (size_t) d;
+        k->add_scaled(x, s->model->shape.residual_scale, s->y + (size_t) r * (size_t) d, d);
+        if (hidden)
+            k->rms_norm(x, norm, d, s->model->shape.norm_eps, hidden);
+        if (to < 0)
+            continue;
+        k->rms_norm(x, norm, d, s->model->shape.norm_eps, act_row(&s->logits_in, to));
+        if (s->logits_in.record)
+            k->quantize_row(act_row(&s->logits_in, to), d, s->logits_in.q + (size_t) to * s->logits_in.record);
+    }
 }
 
 static int largest(const float *x, int n)
@@ -120,10 +114,14 @@ double step_log_total(const struct step *s, int row)
     return max + log(sum);
 }
 
-static void output_logits(struct worker *w, int n, const struct weight *o)
+static void output_logits(struct worker *w, const float *norm, const struct weight *o)
 {
     struct step *s = w->step;
     const struct model_shape *m = &s->model->shape;
+    int n = 0;
+    for (int r = 0; r < s->n_rows; r++)
+        n += s->rows[r].logits >= 0;
+    worker_sync_rows(w, 16, finish_rows, norm, NULL);
     struct product p = {o, 0, act_input(&s->logits_in, o, 0), n, s->logits, (size_t) m->n_vocab};
     if (n > 0)
         worker_products(w, &p, 1);
@@ -142,19 +140,19 @@ static void one_layer(struct worker *w, int i, const float *y)
 {
     struct step *s = w->step;
     const struct layer *l = &s->model->weights.layers[i];
+    struct add_norm before = {y, NULL, l->attn_norm}, between = {s->y, l->o_bias, l->ffn_norm};
     w->layer = i;
-    worker_add_norm(w, y, NULL, l->attn_norm);
-    worker_sync(w);
+    worker_sync_rows(w, 16, add_norm_rows, &before, NULL);
     if (s->model->shape.attention == ATTENTION_GQA)
         attention_gqa(w, i);
     else
         attention_mla(w, i);
-    worker_add_norm(w, s->y, l->o_bias, l->ffn_norm);
-    worker_sync(w);
-    if (l->router.n_mats > 0)
-        ffn_moe(w, i);
-    else
-        ffn_dense(w, i);
+    if (l->router.n_mats > 0) {
+        ffn_moe(w, i, &between);
+        return;
+    }
+    worker_sync_rows(w, 16, add_norm_rows, &between, NULL);
+    ffn_dense(w, i);
 }
 
 static void forward(void *context, int thread, int n_threads)
@@ -166,7 +164,7 @@ static void forward(void *context, int thread, int n_threads)
     embed(w);
     for (int i = 0; i < s->model->shape.n_layers; i++)
         one_layer(w, i, i > 0 ? s->y : NULL);
-    output_logits(w, gather_logits(w, s->y, s->model->weights.output_norm), &s->model->weights.output);
+    output_logits(w, s->model->weights.output_norm, &s->model->weights.output);
     arena_reset(&w->scratch);
 }
 
@@ -220,16 +218,15 @@ static void forward_nextn(void *context, int thread, int n_threads)
     int first, last;
     w->phase = 0;
     w->n_threads = n_threads;
-    while (worker_take(w, s->n_rows, worker_grain(w, s->n_rows, 16), &first, &last))
+    while (worker_take(w, s->n_rows, 16, &first, &last))
         for (int r = first; r < last; r++)
             join_row(w, r);
     worker_sync(w);
     struct product in = {project, 0, act_input(&s->nextn_in, project, 0), s->n_rows, s->x,
                          (size_t) s->model->shape.n_embd};
     worker_products(w, &in, 1);
-    worker_sync(w);
     one_layer(w, s->model->shape.n_layers, NULL);
-    output_logits(w, gather_logits(w, s->y, all->nextn.head_norm),
+    output_logits(w, all->nextn.head_norm,
                   all->nextn.output.n_mats > 0 ? &all->nextn.output : &all->output);
     arena_reset(&w->scratch);
 }

@@ -158,12 +158,12 @@ void lora_add(struct worker *w, const struct lora_use *uses, int n)
         slots[i] = uses[i].slot;
     if (!touches(w, slots, n))
         return;
+    worker_sync(w);
     while (worker_take(w, n * b->n_chunks, 1, &first, &last))
         shrink_use(w, &uses[first % n], first % n, &b->chunks[first / n]);
     worker_sync(w);
     while (worker_take(w, n * b->n_chunks, 1, &first, &last))
         grow_use(w, &uses[first % n], first % n, &b->chunks[first / n]);
-    worker_sync(w);
 }
 
 void lora_add_heads(struct worker *w, enum lora_slot slot, const struct act *in, float *out, size_t head_stride,
@@ -268,23 +268,22 @@ void lora_before_combine(struct worker *w)
     worker_sync(w);
 }
 
-/* One chunk's part of y, weighted as its rows' expert is. */
+/* One chunk's part of y. The hidden rows have their expert's weight in them. */
 static void combine_chunk(struct worker *w, enum lora_slot slot, const struct lora_chunk *c, int from, int to)
 {
     struct step *s = w->step;
     const struct lora_pair *pair = pair_of(w, c->lora, slot);
     bool routed = slot == LORA_DOWN;
-    int shared_at = s->n_rows * s->n_used;
     const void *u[CHUNK];
     float *y[CHUNK], scale[CHUNK];
     if (pair->rank == 0)
         return;
     for (int i = 0; i < c->n; i++) {
-        int p = routed ? s->lora.pair_order[c->first + i] : shared_at + s->lora.order[c->first + i];
-        int r = s->moe.pair_row[p];
+        int p = routed ? s->lora.pair_order[c->first + i] : 0;
+        int r = routed ? s->moe.pair_row[p] : s->lora.order[c->first + i];
         u[i] = routed ? pair_u(s, 0, p) : row_u(s, 0, r);
         y[i] = s->y + (size_t) r * (size_t) s->model->shape.n_embd;
-        scale[i] = pair->scale * s->moe.pair_weight[p];
+        scale[i] = pair->scale;
     }
     grow(w, pair, c->mat, from, to, u, c->n, scale, y);
 }

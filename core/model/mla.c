@@ -13,14 +13,11 @@
 
 #include <string.h>
 
-static void quantize_rows(struct worker *w, struct act *a, int n)
+static void quantize_rows(struct worker *w, const void *act, int first, int last)
 {
-    int first, last;
-    if (!a->record)
-        return;
-    while (worker_take(w, n, worker_grain(w, n, 16), &first, &last))
-        for (int r = first; r < last; r++)
-            w->step->kernels->quantize_row(act_row(a, r), a->n, a->q + (size_t) r * a->record);
+    const struct act *a = act;
+    for (int r = first; r < last && a->record; r++)
+        w->step->kernels->quantize_row(act_row(a, r), a->n, a->q + (size_t) r * a->record);
 }
 
 /* The low-rank query and the latent of each row: split, normed, rotated. */
@@ -52,36 +49,6 @@ static void compress_row(struct worker *w, int layer, int r)
         k->quantize_row(latent, m->n_kv_lora, s->latent.q + (size_t) r * s->latent.record);
 }
 
-/* Queries and latents of all rows; leaves q complete but for the rotation. */
-static void project(struct worker *w, int layer)
-{
-    struct step *s = w->step;
-    const struct layer *l = &s->model->weights.layers[layer];
-    int n = s->n_rows, first, last;
-    bool low_rank = l->q_a.n_mats > 0;
-    const struct weight *q = low_rank ? &l->q_a : &l->q;
-    struct product in[] = {{q, 0, act_input(&s->h, q, 0), n, low_rank ? s->q_lora.f : s->q,
-                            (size_t) (low_rank ? s->q_lora.n : s->q_width)},
-                           {&l->kv_a, 0, act_input(&s->h, &l->kv_a, 0), n, s->k, (size_t) s->k_width}};
-    worker_products(w, in, 2);
-    worker_sync(w);
-    size_t d = (size_t) s->model->shape.n_embd;
-    struct lora_use lora[] = {{low_rank ? LORA_Q_A : LORA_Q, 0, s->h.f, d, in[0].y, in[0].y_stride},
-                              {LORA_KV_A, 0, s->h.f, d, s->k, (size_t) s->k_width}};
-    lora_add(w, lora, 2);
-    while (worker_take(w, n, worker_grain(w, n, 8), &first, &last))
-        for (int r = first; r < last; r++)
-            compress_row(w, layer, r);
-    worker_sync(w);
-    if (low_rank) {
-        struct product up = {&l->q_b, 0, act_input(&s->q_lora, &l->q_b, 0), n, s->q, (size_t) s->q_width};
-        worker_products(w, &up, 1);
-        worker_sync(w);
-        struct lora_use lora_up = {LORA_Q_B, 0, s->q_lora.f, (size_t) s->q_lora.n, s->q, (size_t) s->q_width};
-        lora_add(w, &lora_up, 1);
-    }
-}
-
 /* q = (q_nope | q_pe) per head: the first part waits for k_b, the second is rotated into place. */
 static void split_query(struct worker *w, int r)
 {
@@ -101,13 +68,58 @@ static void split_query(struct worker *w, int r)
     }
 }
 
+static void compress_rows(struct worker *w, const void *argument, int first, int last)
+{
+    const struct layer *l = &w->step->model->weights.layers[w->layer];
+    for (int r = first; r < last; r++) {
+        compress_row(w, w->layer, r);
+        if (l->q_a.n_mats == 0 && w->step->model->shape.attention == ATTENTION_MLA)
+            split_query(w, r);
+    }
+}
+
+static void split_rows(struct worker *w, const void *argument, int first, int last)
+{
+    for (int r = first; r < last; r++)
+        split_query(w, r);
+}
+
+/* Queries and latents of all rows; in the expanded form queries still wait for their rotation. */
+static void project(struct worker *w, int layer)
+{
+    struct step *s = w->step;
+    const struct layer *l = &s->model->weights.layers[layer];
+    int n = s->n_rows;
+    bool low_rank = l->q_a.n_mats > 0;
+    const struct weight *q = low_rank ? &l->q_a : &l->q;
+    struct product in[] = {{q, 0, act_input(&s->h, q, 0), n, low_rank ? s->q_lora.f : s->q,
+                            (size_t) (low_rank ? s->q_lora.n : s->q_width)},
+                           {&l->kv_a, 0, act_input(&s->h, &l->kv_a, 0), n, s->k, (size_t) s->k_width}};
+    worker_products(w, in, 2);
+    size_t d = (size_t) s->model->shape.n_embd;
+    struct lora_use lora[] = {{low_rank ? LORA_Q_A : LORA_Q, 0, s->h.f, d, in[0].y, in[0].y_stride},
+                              {LORA_KV_A, 0, s->h.f, d, s->k, (size_t) s->k_width}};
+    lora_add(w, lora, 2);
+    worker_sync_rows(w, 8, compress_rows, NULL, NULL);
+    if (!low_rank)
+        return;
+    struct product up = {&l->q_b, 0, act_input(&s->q_lora, &l->q_b, 0), n, s->q, (size_t) s->q_width};
+    worker_products(w, &up, 1);
+    struct lora_use lora_up = {LORA_Q_B, 0, s->q_lora.f, (size_t) s->q_lora.n, s->q, (size_t) s->q_width};
+    lora_add(w, &lora_up, 1);
+    if (s->model->shape.attention == ATTENTION_MLA)
+        worker_sync_rows(w, 8, split_rows, NULL, NULL);
+    else
+        worker_sync(w);
+}
+
 /* One matrix per head: rows of in at (row * H + h), rows of out likewise. */
 static void per_head_products(struct worker *w, const struct weight *m, const struct act *in, float *out,
                               size_t head_stride, size_t row_stride)
 {
     struct step *s = w->step;
     int n_heads = s->model->shape.n_heads, panels = weight_panels(m), first, last;
-    while (worker_take(w, n_heads * panels, worker_grain(w, n_heads * panels, panels), &first, &last))
+    while (worker_take(w, n_heads * panels, panels, &first, &last))
         for (int i = first; i < last;) {
             int h = i / panels, from = i % panels, to = last - h * panels < panels ? last - h * panels : panels;
             size_t mark = w->scratch.used;
@@ -128,26 +140,21 @@ static void attend_absorbed(struct worker *w, int layer)
     struct step *s = w->step;
     const struct model_shape *m = &s->model->shape;
     const struct layer *l = &s->model->weights.layers[layer];
-    int n = s->n_rows, first, last;
     size_t absorbed = (size_t) m->n_heads * (size_t) m->n_k;
-    while (worker_take(w, n, worker_grain(w, n, 8), &first, &last))
-        for (int r = first; r < last; r++)
-            split_query(w, r);
-    worker_sync(w);
     per_head_products(w, &l->k_b, &s->q_nope, s->q_absorbed, (size_t) m->n_k, absorbed);
-    worker_sync(w);
     lora_add_heads(w, LORA_K_B, &s->q_nope, s->q_absorbed, (size_t) m->n_k, absorbed);
+    worker_sync(w);
     attention_attend(w, layer, s->q_absorbed, absorbed, &s->attended, true);
     worker_sync(w);
     if (m->n_v % 32 && s->attended.record) {
-        quantize_rows(w, &s->attended, n * m->n_heads);
+        int first, last, n = s->n_rows * m->n_heads;
+        while (worker_take(w, n, 16, &first, &last))
+            quantize_rows(w, &s->attended, first, last);
         worker_sync(w);
     }
     per_head_products(w, &l->v_b, &s->attended, s->heads.f, (size_t) m->n_v_head, (size_t) s->heads.n);
-    worker_sync(w);
     lora_add_heads(w, LORA_V_B, &s->attended, s->heads.f, (size_t) m->n_v_head, (size_t) s->heads.n);
-    quantize_rows(w, &s->heads, n);
-    worker_sync(w);
+    worker_sync_rows(w, 16, quantize_rows, &s->heads, NULL);
 }
 
 /* Keys (nope | k_pe) and values of every head from kv_b's rows, into the cache. */
@@ -174,26 +181,26 @@ static void expand_row(struct worker *w, int layer, int r)
     step_copy_row(s, layer, r);
 }
 
+static void expand_rows(struct worker *w, const void *argument, int first, int last)
+{
+    for (int r = first; r < last; r++)
+        expand_row(w, w->layer, r);
+}
+
 static void attend_expanded(struct worker *w, int layer)
 {
     struct step *s = w->step;
     const struct layer *l = &s->model->weights.layers[layer];
-    int n = s->n_rows, first, last;
-    struct product kv = {&l->kv_b, 0, act_input(&s->latent, &l->kv_b, 0), n, s->v, (size_t) s->v_width};
+    struct product kv = {&l->kv_b, 0, act_input(&s->latent, &l->kv_b, 0), s->n_rows, s->v, (size_t) s->v_width};
     worker_products(w, &kv, 1);
-    worker_sync(w);
     struct lora_use lora = {LORA_KV_B, 0, s->latent.f, (size_t) s->latent.n, s->v, (size_t) s->v_width};
     lora_add(w, &lora, 1);
-    while (worker_take(w, n, worker_grain(w, n, 8), &first, &last))
-        for (int r = first; r < last; r++)
-            expand_row(w, layer, r);
-    worker_sync(w);
+    worker_sync_rows(w, 8, expand_rows, NULL, NULL);
     attention_attend(w, layer, s->q, (size_t) s->q_width, &s->heads, false);
-    worker_sync(w);
-    if (s->model->shape.n_v % 32) {
-        quantize_rows(w, &s->heads, n);
+    if (s->model->shape.n_v % 32)
+        worker_sync_rows(w, 16, quantize_rows, &s->heads, NULL);
+    else
         worker_sync(w);
-    }
 }
 
 void attention_mla(struct worker *w, int layer)
@@ -207,7 +214,6 @@ void attention_mla(struct worker *w, int layer)
         attend_expanded(w, layer);
     struct product o = {&l->o, 0, act_input(&s->heads, &l->o, 0), s->n_rows, s->y, (size_t) s->model->shape.n_embd};
     worker_products(w, &o, 1);
-    worker_sync(w);
     struct lora_use lora = {LORA_O, 0, s->heads.f, (size_t) s->heads.n, s->y, (size_t) s->model->shape.n_embd};
     lora_add(w, &lora, 1);
 }

@@ -4,7 +4,9 @@
  * Rows are grouped by expert first, so that an expert's weights are read once
  * per step and not once per row. The shared expert is one more group that all
  * rows belong to. The sum over a row's experts runs in order of expert id: it
- * depends on the row's own choice and on nothing else in the batch.
+ * depends on the row's own choice and on nothing else in the batch. Hidden rows
+ * carry their expert's weight, so that the sum goes on from one matrix to the next
+ * inside the kernel: sixteen experts of 64 values cost what one of 1,024 does.
  *
  * DeepSeekMoE, section 3 (arXiv:2401.06066).
  *
@@ -15,35 +17,45 @@
 
 #include <string.h>
 
-enum { COLUMNS = 32, DOWN_PANELS = 8 };
+enum { COLUMNS = 32, DOWN_PANELS = 8, MOST_TOGETHER = 32, MANY_ROWS = 64 };
 
-static void route(struct worker *w, const struct layer *l)
+/* From a row's scores to its experts. */
+static void choose_rows(struct worker *w, const void *argument, int first, int last)
 {
     struct step *s = w->step;
     const struct model_shape *m = &s->model->shape;
-    int first, last;
-    struct product scores = {&l->router, 0, act_input(&s->h, &l->router, 0), s->n_rows, s->moe.scores,
-                             (size_t) m->n_experts};
-    worker_products(w, &scores, 1);
-    worker_sync(w);
-    struct lora_use lora = {LORA_ROUTER, 0, s->h.f, (size_t) m->n_embd, s->moe.scores, (size_t) m->n_experts};
-    lora_add(w, &lora, 1);
-    while (worker_take(w, s->n_rows, worker_grain(w, s->n_rows, 16), &first, &last))
-        for (int r = first; r < last; r++) {
-            float *row = s->moe.scores + (size_t) r * (size_t) m->n_experts;
-            if (l->router_bias)
-                s->kernels->add_scaled(row, 1, l->router_bias, m->n_experts);
-            router_choose(m, s->n_used, l->select_bias, row, s->moe.chosen + r * s->n_used,
-                          s->moe.chosen_weight + r * s->n_used);
-            for (int i = 0; s->rows[r].experts && i < s->n_used; i++)
-                s->rows[r].experts[w->layer * s->n_used + i] = (uint16_t) s->moe.chosen[r * s->n_used + i];
-        }
-    worker_sync(w);
+    const struct layer *l = &s->model->weights.layers[w->layer];
+    for (int r = first; r < last; r++) {
+        float *row = s->moe.scores + (size_t) r * (size_t) m->n_experts;
+        if (l->router_bias)
+            s->kernels->add_scaled(row, 1, l->router_bias, m->n_experts);
+        router_choose(m, s->n_used, l->select_bias, row, s->moe.chosen + r * s->n_used,
+                      s->moe.chosen_weight + r * s->n_used);
+        for (int i = 0; s->rows[r].experts && i < s->n_used; i++)
+            s->rows[r].experts[w->layer * s->n_used + i] = (uint16_t) s->moe.chosen[r * s->n_used + i];
+    }
+}
+
+/* Norm, scores and choice of some rows. */
+static void route_rows(struct worker *w, const void *norm, int first, int last)
+{
+    struct step *s = w->step;
+    const struct weight *router = &s->model->weights.layers[w->layer].router;
+    size_t mark = w->scratch.used, n_experts = (size_t) s->model->shape.n_experts;
+    add_norm_rows(w, norm, first, last);
+    float **scores = worker_outputs(w, s->moe.scores + (size_t) first * n_experts, n_experts, last - first);
+    void *unpack = arena_take(&w->scratch, matmul_scratch_size(router), 1);
+    matmul_panels(s->kernels, router, 0, 0, weight_panels(router), act_input(&s->h, router, first), last - first, scores,
+                  unpack);
+    w->scratch.used = mark;
+    choose_rows(w, NULL, first, last);
 }
 
 /* A counting sort of (expert, row) pairs; rows stay in order within an expert. */
-static void group_by_expert(struct step *s, const struct layer *l)
+static void group_by_expert(struct worker *w)
 {
+    struct step *s = w->step;
+    const struct layer *l = &s->model->weights.layers[w->layer];
     const struct model_shape *m = &s->model->shape;
     struct moe_buffers *b = &s->moe;
     int start[1025] = {0}, n_pairs = s->n_rows * s->n_used;
@@ -62,6 +74,7 @@ static void group_by_expert(struct step *s, const struct layer *l)
         b->pair_input_f[pair] = s->h.f_rows[row];
         b->pair_input_q[pair] = s->h.q_rows[row];
     }
+    lora_plan_pairs(s);
     if (l->shared.up.n_mats == 0)
         return;
     b->groups[b->n_groups++] = (struct expert_group){&l->shared, &b->hidden_shared, 0, n_pairs, s->n_rows};
@@ -74,59 +87,85 @@ static void group_by_expert(struct step *s, const struct layer *l)
     }
 }
 
-/* Output rows of panels from .. to - 1 of one group, weighted and added to y. */
-static void add_group(struct worker *w, const struct expert_group *g, int from, int to)
+/*
+ * The rows' scores are a product like any other, which threads divide by panels, where there are few rows and many
+ * experts. Else each thread goes through with its own rows.
+ */
+static void route(struct worker *w, const struct layer *l, const struct add_norm *norm)
+{
+    struct step *s = w->step;
+    size_t n_experts = (size_t) s->model->shape.n_experts;
+    if (s->lora.n_chunks == 0 && (weight_panels(&l->router) == 1 || s->n_rows >= MANY_ROWS)) {
+        worker_sync_rows(w, 16, route_rows, norm, group_by_expert);
+        return;
+    }
+    worker_sync_rows(w, 16, add_norm_rows, norm, NULL);
+    struct product scores = {&l->router, 0, act_input(&s->h, &l->router, 0), s->n_rows, s->moe.scores, n_experts};
+    worker_products(w, &scores, 1);
+    struct lora_use lora = {LORA_ROUTER, 0, s->h.f, (size_t) s->model->shape.n_embd, s->moe.scores, n_experts};
+    lora_add(w, &lora, 1);
+    worker_sync_rows(w, 16, choose_rows, NULL, group_by_expert);
+}
+
+/* Output rows of panels from .. to - 1: what n groups that are all of the same rows add to y. */
+static void add_groups(struct worker *w, const struct expert_group *g, int n, int from, int to)
 {
     struct step *s = w->step;
     const struct weight *down = &g->ffn->down;
-    int d = s->model->shape.n_embd, first = from * PANEL_ROWS;
-    int n = to * PANEL_ROWS < d ? (to - from) * PANEL_ROWS : d - first;
-    float out[COLUMNS][DOWN_PANELS * PANEL_ROWS];
-    float *rows[COLUMNS];
+    int mats[MOST_TOGETHER], d = s->model->shape.n_embd, first = from * PANEL_ROWS;
+    const void *x[MOST_TOGETHER * COLUMNS];
+    float *y[COLUMNS];
     size_t mark = w->scratch.used;
     void *unpack = arena_take(&w->scratch, matmul_scratch_size(down), 1);
-    const void *const *input = act_input(g->hidden, down, g->hidden == &s->moe.hidden ? g->first : 0);
     for (int c0 = 0; c0 < g->n; c0 += COLUMNS) {
         int columns = g->n - c0 < COLUMNS ? g->n - c0 : COLUMNS;
-        for (int c = 0; c < columns; c++)
-            rows[c] = out[c] - first;
-        matmul_panels(s->kernels, down, g->mat, from, to, input + c0, columns, rows, unpack);
-        for (int c = 0; c < columns; c++) {
-            int pair = g->first + c0 + c;
-            if (g->ffn->down_bias)
-                s->kernels->add_scaled(out[c], 1, g->ffn->down_bias + (size_t) g->mat * (size_t) d + first, n);
-            float *y = s->y + (size_t) s->moe.pair_row[pair] * (size_t) d + first;
-            s->kernels->add_scaled(y, s->moe.pair_weight[pair], out[c], n);
+        for (int i = 0; i < n; i++) {
+            const void *const *input = act_input(g->hidden, down, g->hidden == &s->moe.hidden ? g[i].first : 0) + c0;
+            mats[i] = g[i].mat;
+            memcpy(x + i * columns, input, (size_t) columns * sizeof *x);
         }
+        for (int c = 0; c < columns; c++)
+            y[c] = s->y + (size_t) s->moe.pair_row[g->first + c0 + c] * (size_t) d;
+        matmul_add_panels(s->kernels, down, mats, n, from, to, x, columns, y, unpack);
+        const float *bias = g->ffn->down_bias ? g->ffn->down_bias + (size_t) g->mat * (size_t) d + first : NULL;
+        for (int c = 0; bias && c < columns; c++)
+            s->kernels->add_scaled(y[c] + first, s->moe.pair_weight[g->first + c0 + c], bias,
+                                   (to * PANEL_ROWS < d ? to * PANEL_ROWS : d) - first);
     }
     w->scratch.used = mark;
+}
+
+/* How many groups from g on can be added at once: those of all rows, which is every one for a single row. */
+static int groups_together(const struct step *s, int g)
+{
+    const struct expert_group *first = &s->moe.groups[g];
+    int n = 1;
+    while (g + n < s->moe.n_groups && n < MOST_TOGETHER && !first->ffn->down_bias && first->n == s->n_rows &&
+           first[n].n == s->n_rows && first[n].ffn == first->ffn)
+        n++;
+    return n;
 }
 
 static void combine(struct worker *w)
 {
     struct step *s = w->step;
     int d = s->model->shape.n_embd, panels = (d + PANEL_ROWS - 1) / PANEL_ROWS, first, last;
-    while (worker_take(w, panels, worker_grain(w, panels, DOWN_PANELS), &first, &last)) {
+    while (worker_take(w, panels, DOWN_PANELS, &first, &last)) {
         int begin = first * PANEL_ROWS, end = last * PANEL_ROWS < d ? last * PANEL_ROWS : d;
         for (int r = 0; r < s->n_rows; r++)
             memset(s->y + (size_t) r * (size_t) d + begin, 0, (size_t) (end - begin) * sizeof(float));
-        for (int g = 0; g < s->moe.n_groups; g++)
-            add_group(w, &s->moe.groups[g], first, last);
+        for (int g = 0, n; g < s->moe.n_groups; g += n) {
+            n = groups_together(s, g);
+            add_groups(w, &s->moe.groups[g], n, first, last);
+        }
         lora_combine(w, first, last);
     }
-    worker_sync(w);
 }
 
-void ffn_moe(struct worker *w, int layer)
+void ffn_moe(struct worker *w, int layer, const struct add_norm *norm)
 {
     struct step *s = w->step;
-    const struct layer *l = &s->model->weights.layers[layer];
-    route(w, l);
-    if (w->thread == 0) {
-        group_by_expert(s, l);
-        lora_plan_pairs(s);
-    }
-    worker_sync(w);
+    route(w, &s->model->weights.layers[layer], norm);
     lora_before_hidden(w, true);
     ffn_gate_up(w, s->moe.groups, s->moe.n_groups);
     worker_sync(w);

@@ -29,6 +29,8 @@ size_t pack_size(const struct weights *weights)
 void pack_panel(const struct weight *w, int64_t index, void *panel)
 {
     int64_t n_panels = weight_panels(w), mat = index / n_panels, i = index % n_panels;
+    if (w->side_by_side)
+        i = index / w->n_mats, mat = index % w->n_mats;
     int rows = w->n_out - (int) i * PANEL_ROWS;
     const uint8_t *src = w->data + ((size_t) mat * (size_t) w->n_out + (size_t) i * PANEL_ROWS) * w->row_size;
     panel_pack(w->type, src, w->row_size, rows < PANEL_ROWS ? rows : PANEL_ROWS, w->n_in, panel);

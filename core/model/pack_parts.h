@@ -17,7 +17,7 @@ void pack_panel(const struct weight *w, int64_t index, void *panel);
 /*
  * The head of a pack file. Panels follow at PACK_START, so that they begin on a huge page.
  */
-enum { PACK_START = 2 << 20, PACK_VERSION = 1 };
+enum { PACK_START = 2 << 20, PACK_VERSION = 2 };
 
 struct pack_head {
     char magic[8];              /* "dsr1pack" */

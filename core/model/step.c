@@ -209,13 +209,18 @@ void step_close(struct step *step)
 /* Threads                                                             */
 /* ------------------------------------------------------------------ */
 
-bool worker_take(struct worker *w, int n_items, int grain, int *first, int *last)
+bool worker_take(struct worker *w, int n_items, int most, int *first, int *last)
 {
-    int i = atomic_fetch_add_explicit(&w->step->counters[w->phase % 3], grain, memory_order_relaxed);
-    if (i >= n_items)
-        return false;
+    atomic_int *counter = &w->step->counters[w->phase % 3];
+    int n, i = atomic_load_explicit(counter, memory_order_relaxed);
+    do {
+        int share = (n_items - i) / (2 * w->n_threads);
+        if (i >= n_items)
+            return false;
+        n = share < 1 ? 1 : share > most ? most : share;
+    } while (!atomic_compare_exchange_weak_explicit(counter, &i, i + n, memory_order_relaxed, memory_order_relaxed));
     *first = i;
-    *last = i + grain < n_items ? i + grain : n_items;
+    *last = i + n;
     return true;
 }
 
@@ -223,14 +228,57 @@ bool worker_take(struct worker *w, int n_items, int grain, int *first, int *last
  * Three counters take turns. Once all threads are past the barrier nobody uses
  * the previous phase's counter any more, and the one after next can be cleared.
  */
-void worker_sync(struct worker *w)
+static void sync_then(struct worker *w, void (*serial)(void *context), void *context)
 {
     arena_reset(&w->scratch);
     w->phase++;
     if (w->n_threads > 1)
-        thread_pool_barrier(w->step->pool);
+        thread_pool_barrier_then(w->step->pool, serial, context);
+    else if (serial)
+        serial(context);
     if (w->thread == 0)
         atomic_store_explicit(&w->step->counters[(w->phase + 1) % 3], 0, memory_order_relaxed);
+}
+
+void worker_sync(struct worker *w)
+{
+    sync_then(w, NULL, NULL);
+}
+
+struct serial {
+    struct worker *w;
+    row_phase rows;
+    const void *argument;
+    void (*then)(struct worker *w);
+};
+
+static void run_serial(void *context)
+{
+    const struct serial *s = context;
+    if (s->rows)
+        s->rows(s->w, s->argument, 0, 1);
+    if (s->then)
+        s->then(s->w);
+}
+
+void worker_sync_then(struct worker *w, void (*serial)(struct worker *w))
+{
+    struct serial s = {.w = w, .then = serial};
+    sync_then(w, run_serial, &s);
+}
+
+void worker_sync_rows(struct worker *w, int most, row_phase rows, const void *argument, void (*then)(struct worker *w))
+{
+    int n = w->step->n_rows, first, last;
+    if (n == 1) {
+        struct serial s = {w, rows, argument, then};
+        sync_then(w, run_serial, &s);
+        return;
+    }
+    worker_sync(w);
+    while (worker_take(w, n, most, &first, &last))
+        rows(w, argument, first, last);
+    worker_sync_then(w, then);
 }
 
 float **worker_outputs(struct worker *w, float *y, size_t stride, int n)
@@ -255,8 +303,7 @@ void worker_products(struct worker *w, const struct product *products, int n)
     int total = 0, first, last;
     for (int i = 0; i < n; i++)
         total += weight_panels(products[i].w);
-    int grain = worker_grain(w, total, PRODUCT_PANELS);
-    while (worker_take(w, total, grain, &first, &last)) {
+    while (worker_take(w, total, PRODUCT_PANELS, &first, &last)) {
         int base = 0;
         for (int i = 0; i < n; i++) {
             int panels = weight_panels(products[i].w);
@@ -275,20 +322,20 @@ void step_copy_row(const struct step *s, int layer, int r)
         kv_row_copy(s->cache, layer, row->seq->pages[row->position / KV_PAGE], row->also[i], row->position % KV_PAGE);
 }
 
-void worker_add_norm(struct worker *w, const float *y, const float *bias, const float *norm)
+void add_norm_rows(struct worker *w, const void *argument, int first, int last)
 {
+    const struct add_norm *a = argument;
     struct step *s = w->step;
     const struct kernels *k = s->kernels;
-    int d = s->model->shape.n_embd, first, last;
-    while (worker_take(w, s->n_rows, worker_grain(w, s->n_rows, 16), &first, &last))
-        for (int r = first; r < last; r++) {
-            float *x = s->x + (size_t) r * (size_t) d;
-            if (y)
-                k->add_scaled(x, s->model->shape.residual_scale, y + (size_t) r * (size_t) d, d);
-            if (bias)
-                k->add_scaled(x, s->model->shape.residual_scale, bias, d);
-            k->rms_norm(x, norm, d, s->model->shape.norm_eps, act_row(&s->h, r));
-            if (s->h.record)
-                k->quantize_row(act_row(&s->h, r), d, s->h.q + (size_t) r * s->h.record);
-        }
+    int d = s->model->shape.n_embd;
+    for (int r = first; r < last; r++) {
+        float *x = s->x + (size_t) r * (size_t) d;
+        if (a->y)
+            k->add_scaled(x, s->model->shape.residual_scale, a->y + (size_t) r * (size_t) d, d);
+        if (a->bias)
+            k->add_scaled(x, s->model->shape.residual_scale, a->bias, d);
+        k->rms_norm(x, a->norm, d, s->model->shape.norm_eps, act_row(&s->h, r));
+        if (s->h.record)
+            k->quantize_row(act_row(&s->h, r), d, s->h.q + (size_t) r * s->h.record);
+    }
 }

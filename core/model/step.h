@@ -68,7 +68,7 @@ struct moe_buffers {
     int n_groups;
     struct expert_group *groups;
     int *pair_row;          /* pair -> row */
-    float *pair_weight;
+    float *pair_weight;     /* what hidden rows are multiplied with before they are quantised */
     const void **pair_input_f, **pair_input_q;  /* pair -> the row's activations */
     struct act hidden;      /* pairs x n_ff_expert */
     struct act hidden_shared;   /* rows x n_ff_shared */
@@ -168,18 +168,25 @@ void step_run_nextn(struct step *step);
 
 /* ---- inside a step ---- */
 
-/* The next run of at most grain items out of n_items of this phase; false when all are taken. */
-bool worker_take(struct worker *w, int n_items, int grain, int *first, int *last);
+/*
+ * The next run of items out of n_items of this phase; false when all are taken. Runs become shorter towards the end, so
+ * that threads are done at the same time: `most` items at first, a share of what is left then.
+ */
+bool worker_take(struct worker *w, int n_items, int most, int *first, int *last);
 
 /* Ends a phase: all threads wait for each other, and the item counter starts anew. */
 void worker_sync(struct worker *w);
 
-/* Items per take so that each thread comes back some times, at most max. */
-static inline int worker_grain(const struct worker *w, int n_items, int max)
-{
-    int grain = n_items / (4 * w->n_threads);
-    return grain < 1 ? 1 : grain > max ? max : grain;
-}
+/* The same; the last to come runs `serial`, if any, before anyone goes on. */
+void worker_sync_then(struct worker *w, void (*serial)(struct worker *w));
+
+/*
+ * Ends a phase, does one of rows, and ends it: with a sync before and behind, the latter with `then`. A single row is
+ * left to the last to come while the others wait, which takes one sync: in a decoded token they are what is long.
+ * The argument is the same for all threads.
+ */
+typedef void (*row_phase)(struct worker *w, const void *argument, int first, int last);
+void worker_sync_rows(struct worker *w, int most, row_phase rows, const void *argument, void (*then)(struct worker *w));
 
 /* y[c] = W_mat . x[c]; y_stride floats between output rows. */
 struct product {
@@ -194,8 +201,11 @@ struct product {
 /* One phase: all products, divided by panels. Does not sync. */
 void worker_products(struct worker *w, const struct product *products, int n);
 
-/* One phase: x += scale * y (+ bias) where y is given, then h = norm(x). Does not sync. */
-void worker_add_norm(struct worker *w, const float *y, const float *bias, const float *norm);
+/* A row_phase: x += scale * y (+ bias) where y is given, then h = norm(x). */
+struct add_norm {
+    const float *y, *bias, *norm;
+};
+void add_norm_rows(struct worker *w, const void *add_norm, int first, int last);
 
 /* Row pointers for matmul_panels: y + c * stride, from the worker's scratch. */
 float **worker_outputs(struct worker *w, float *y, size_t stride, int n);
@@ -203,11 +213,13 @@ float **worker_outputs(struct worker *w, float *y, size_t stride, int n);
 /* A row's keys and values of a layer are in the cache: puts them where else they are wanted. */
 void step_copy_row(const struct step *step, int layer, int r);
 
-/* The layers, each ending in a sync; they leave what they add in step->y. */
+/* The layers: they read step->h and leave what they add in step->y. Their last phase is ended by who comes next. */
 void attention_gqa(struct worker *w, int layer);
 void attention_mla(struct worker *w, int layer);
 void ffn_dense(struct worker *w, int layer);
-void ffn_moe(struct worker *w, int layer);
+
+/* Norms the rows itself, since it chooses their experts in the same phase. */
+void ffn_moe(struct worker *w, int layer, const struct add_norm *norm);
 
 /* Phases of attention that all kinds share: softmax(q k) v for every row and head. Does not sync. */
 void attention_attend(struct worker *w, int layer, float *q, size_t q_stride, struct act *out, bool per_head);
@@ -235,7 +247,7 @@ void lora_plan(struct step *s);
 /* And the pairs of a layer's routed experts, once they are grouped. One thread. */
 void lora_plan_pairs(struct step *s);
 
-/* Two phases, each ending in a sync; nothing where no adapter has such pairs. */
+/* Ends a phase and does two more, of which the last stays open; nothing where no adapter has such pairs. */
 void lora_add(struct worker *w, const struct lora_use *uses, int n);
 
 /* The same for a matrix per head: rows of in at (row * H + h), as mla.c has them. */

@@ -241,6 +241,8 @@ static void bind_ffn(struct binder *b, struct ffn_weights *f, const char *suffix
     }
     snprintf(name, sizeof name, "ffn_down%s.weight", suffix);
     matrix(b, name, n_ff, s->n_embd, n_mats, &f->down);
+    /* A token sums over all its experts: where a panel is a fraction of a page, they are read as one stream. */
+    f->down.side_by_side = f->down.n_mats > 1 && panel_size(f->down.type, n_ff) < 4096;
     snprintf(name, sizeof name, "ffn_gate%s.bias", suffix);
     f->gate_bias = vector_optional(b, name, n_ff, n_mats);
     snprintf(name, sizeof name, "ffn_up%s.bias", suffix);

@@ -383,6 +383,64 @@ static void many_columns_give_the_bits_of_one(void **state)
     matrix_close(&m);
 }
 
+/*
+ * Sums over matrices: the scalar ones are near the sum of dot products, every level gives the same bits, and so do
+ * one call for each matrix, panels side by side, and panels packed on the fly.
+ */
+static void a_sum_over_matrices_has_the_bits_of_its_terms(void **state)
+{
+    enum { MATS = 3, COLUMNS = 5 };
+    static struct result want, got;
+    const int mats[MATS] = {2, 0, 1};
+    for (int t = 0; t < TYPES; t++) {
+        struct matrix m = matrix_open(types[t], length_of(types[t], 3), MOST_ROWS, MATS, 4);
+        struct weight packed = m.weight, beside = m.weight;
+        struct columns c;
+        columns_open(&c, types[t], m.weight.n_in, 9);
+        void *scratch = aligned_alloc(64, matmul_scratch_size(&m.weight));
+        uint8_t *panels = aligned_alloc(64, packed_size(&m.weight));
+        int last = weight_panels(&m.weight);
+        packed.panels = m.panels;
+        beside.side_by_side = true;
+        beside.panels = panels;
+        for (int i = 0; i < MATS * last; i++)
+            memcpy(panels + weight_panel_index(&beside, i / last, i % last) * panel_size(types[t], m.weight.n_in),
+                   m.panels + (size_t) i * panel_size(types[t], m.weight.n_in), panel_size(types[t], m.weight.n_in));
+
+        result_clear(&want);
+        for (int i = 0; i < COLUMNS; i++)
+            for (int row = 0; row < MOST_ROWS; row++)
+                want.values[i][row] = (float) row;
+        struct result start = want;
+        for (int i = 0; i < MATS; i++)
+            matmul_add_panels(kernels_for(CPU_SCALAR), &packed, mats + i, 1, 0, last, c.x + i * COLUMNS, COLUMNS, want.y,
+                              NULL);
+        multiply(kernels_for(CPU_SCALAR), &packed, mats[0], &c, COLUMNS, &got);
+        double first = got.values[1][4];
+        for (int i = 1; i < MATS; i++) {
+            struct columns other = c;
+            memcpy(other.x, c.x + i * COLUMNS, COLUMNS * sizeof *other.x);
+            multiply(kernels_for(CPU_SCALAR), &packed, mats[i], &other, COLUMNS, &got);
+            first += got.values[1][4];
+        }
+        assert_true(fabs(want.values[1][4] - (4 + first)) < 1e-4 * (4 + fabs(first)));
+
+        const struct weight *const forms[] = {&packed, &beside, &m.weight};
+        for (int level = 0; level <= (int) cpu_level(); level++)
+            for (int form = 0; form < 3; form++) {
+                result_clear(&got);
+                memcpy(got.values, start.values, sizeof got.values);
+                matmul_add_panels(kernels_for((enum cpu_level) level), forms[form], mats, MATS, 0, last, c.x, COLUMNS,
+                                  got.y, scratch);
+                assert_same(&m.weight, cpu_level_name((enum cpu_level) level), COLUMNS, &want, &got);
+            }
+        free(panels);
+        free(scratch);
+        columns_close(&c);
+        matrix_close(&m);
+    }
+}
+
 static void *golden(const char *name, const char *suffix, size_t size)
 {
     char path[100];
@@ -562,6 +620,7 @@ int main(void)
         cmocka_unit_test(panels_packed_on_the_fly_give_the_same_bits),
         cmocka_unit_test(any_split_of_panels_and_columns_gives_the_same_bits),
         cmocka_unit_test(many_columns_give_the_bits_of_one),
+        cmocka_unit_test(a_sum_over_matrices_has_the_bits_of_its_terms),
         cmocka_unit_test(a_nan_among_the_activations_shows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

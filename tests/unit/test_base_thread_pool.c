@@ -79,6 +79,52 @@ static void a_barrier_shows_what_all_wrote_before_it(void **state)
     }
 }
 
+struct serials {
+    struct thread_pool *pool;
+    int slots[MAX_THREADS], runs;   /* plain, as above */
+    _Atomic int wrong;
+};
+
+struct serial {
+    struct serials *all;
+    int phase, n_threads;
+};
+
+static void check_slots(void *context)
+{
+    const struct serial *s = context;
+    for (int t = 0; t < s->n_threads; t++)
+        if (s->all->slots[t] != s->phase)
+            atomic_fetch_add(&s->all->wrong, 1);
+    s->all->runs++;
+}
+
+static void run_serials(void *context, int thread, int n_threads)
+{
+    struct serials *all = context;
+    for (int p = 1; p <= PHASES; p++) {
+        struct serial s = {all, p, n_threads};
+        all->slots[thread] = p;
+        thread_pool_barrier_then(all->pool, check_slots, &s);
+        if (all->runs != p)
+            atomic_fetch_add(&all->wrong, 1);
+        thread_pool_barrier(all->pool);
+    }
+}
+
+/* It sees what all wrote before, and all see what it wrote. */
+static void one_thread_runs_what_a_barrier_holds(void **state)
+{
+    for (int n = 1; n <= MAX_THREADS; n++) {
+        struct serials all = {0};
+        assert_int_equal(thread_pool_open(n, &all.pool, NULL), DSR1_OK);
+        thread_pool_run(all.pool, run_serials, &all);
+        assert_int_equal(all.runs, PHASES);
+        assert_int_equal(all.wrong, 0);
+        thread_pool_close(all.pool);
+    }
+}
+
 static void sleepers_wake_up_after_a_long_pause(void **state)
 {
     struct thread_pool *pool;
@@ -143,6 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_thread_runs_the_work_once),
         cmocka_unit_test(a_barrier_shows_what_all_wrote_before_it),
+        cmocka_unit_test(one_thread_runs_what_a_barrier_holds),
         cmocka_unit_test(sleepers_wake_up_after_a_long_pause),
         cmocka_unit_test(started_threads_block_every_signal),
         cmocka_unit_test(impossible_counts_are_refused),
