@@ -60,7 +60,7 @@ $$;
 
 SELECT dsr1_grpo('json', 'SELECT system, prompt, meta FROM grpo_json.task WHERE NOT aside ORDER BY id',
                  'grpo_json.reward(text,text,jsonb)',
-                 '{"steps": 60, "batch": 2, "max_tokens": 36, "overlong": "keep", "lr": 8e-4, "warmup": 2, "eval_every": 20,
+                 '{"steps": 56, "batch": 2, "max_tokens": 36, "overlong": "keep", "lr": 6e-4, "schedule": "cosine", "warmup": 2, "eval_every": 8,
                    "eval": "SELECT system, prompt, meta FROM grpo_json.task WHERE aside ORDER BY id"}'::jsonb || :'more'::jsonb) AS run \gset
 SELECT dsr1_job_wait(:run) AS over;
 SELECT step, round(reward::numeric, 3) AS reward, round(eval_reward::numeric, 3) AS aside, round(entropy::numeric, 2) AS entropy, errors
