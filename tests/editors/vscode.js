@@ -90,7 +90,7 @@ async function start() {
 async function session(port) {
     const browser = await chromium.launch({executablePath: DSR1_CHROMIUM, args: ["--no-sandbox"]});
     const page = await browser.newPage({viewport: {width: 1100, height: 620}});
-    await page.goto(`http://127.0.0.1:${port}/?folder=${path.join(work, "project")}`);
+    await page.goto(`http://127.0.0.1:${port}/?folder=${path.join(work, "project")}`, {timeout: 120000});
     await page.getByText("geometry.py", {exact: true}).first().dblclick({timeout: 120000});
     await page.locator(".view-line").first().waitFor({timeout: 60000});
     await page.keyboard.press("Control+End");
