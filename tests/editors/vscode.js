@@ -19,7 +19,7 @@ const {chromium} = require("playwright-core");
 const {DSR1_LSP, DSR1_LSP_MODEL, DSR1_CODE, DSR1_NODE24, DSR1_VSIX, DSR1_CHROMIUM, DSR1_SCREENSHOT, DSR1_RECORD} = process.env;
 const work = fs.mkdtempSync(path.join(os.tmpdir(), "dsr1-vscode-"));
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-let server;
+let server, browser;
 
 const freePort = () => new Promise((done) => {
     const socket = net.createServer().listen(0, "127.0.0.1", () => {
@@ -88,9 +88,9 @@ async function start() {
 }
 
 async function session(port) {
-    const browser = await chromium.launch({executablePath: DSR1_CHROMIUM, args: ["--no-sandbox"]});
+    browser = await chromium.launch({executablePath: DSR1_CHROMIUM, args: ["--no-sandbox"]});
     const page = await browser.newPage({viewport: {width: 1100, height: 620}});
-    await page.goto(`http://127.0.0.1:${port}/?folder=${path.join(work, "project")}`, {timeout: 120000});
+    await page.goto(`http://127.0.0.1:${port}/?folder=${path.join(work, "project")}`, {timeout: 120000, waitUntil: "domcontentloaded"});
     await page.getByText("geometry.py", {exact: true}).first().dblclick({timeout: 120000});
     await page.locator(".view-line").first().waitFor({timeout: 60000});
     await page.keyboard.press("Control+End");
@@ -119,7 +119,6 @@ async function session(port) {
     console.log(`${accepted ? "ok" : "not ok"} - Tab takes it over into the document`);
     if (DSR1_RECORD)
         await page.keyboard.type(session_text, {delay: 120});
-    await browser.close();
     return accepted;
 }
 
@@ -127,7 +126,8 @@ prepare();
 start().then(session).then((good) => { process.exitCode = good ? 0 : 1; }, (error) => {
     console.log(`not ok - VS Code: ${error.message}`);
     process.exitCode = 1;
-}).finally(() => {
+}).finally(async () => {
+    await browser?.close();
     if (server)
         process.kill(-server.pid, "SIGTERM");
     setTimeout(() => fs.rmSync(work, {recursive: true, force: true}), 500);
