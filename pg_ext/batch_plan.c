@@ -286,25 +286,44 @@ lift(Rewriter *rewriter, Plan *plan)
 	return child;
 }
 
-/*
- * RETURNING, where one table is changed: with several, as in partitions, each
- * has columns of its own.  A foreign server may have computed it already.
- */
+/* Of each table that is changed, as of partitions; NIL where they differ above them, as by the type of a whole row. */
+static List *
+columns_of_returning(List *returning, List **targets)
+{
+	List	   *all = NIL;
+	ListCell   *cell;
+
+	foreach(cell, returning)
+	{
+		List	   *columns = NIL;
+		List	   *above;
+
+		(void) gather_columns((Node *) lfirst(cell), &columns);
+		above = (List *) refer_to_columns((Node *) lfirst(cell), columns);
+		if (all == NIL)
+			*targets = above;
+		else if (list_length(columns) != list_length(linitial(all)) || !equal(above, *targets))
+			return NIL;
+		all = lappend(all, columns);
+	}
+	return all;
+}
+
+/* What asks in RETURNING.  A foreign server may have computed it already. */
 static Plan *
 lift_returning(Rewriter *rewriter, ModifyTable *modify)
 {
 	List	   *targets = modify->plan.targetlist;
-	List	   *columns = NIL;
+	List	   *columns;
 	List	   *prefetch;
 	CustomScan *top;
 
-	if (list_length(modify->returningLists) != 1 || !bms_is_empty(modify->fdwDirectModifyPlans) ||
-		contains_returning((Node *) targets, NULL) || batch_calls_collect((Node *) targets, NIL) == NIL)
+	if (modify->returningLists == NIL || !bms_is_empty(modify->fdwDirectModifyPlans) ||
+		contains_returning((Node *) targets, NULL) || batch_calls_collect((Node *) targets, NIL) == NIL ||
+		(columns = columns_of_returning(modify->returningLists, &targets)) == NIL)
 		return &modify->plan;
-	(void) gather_columns((Node *) targets, &columns);
-	modify->returningLists = list_make1(columns);
-	modify->plan.targetlist = copyObject(columns);
-	targets = (List *) refer_to_columns((Node *) targets, columns);
+	modify->returningLists = columns;
+	modify->plan.targetlist = copyObject(linitial(columns));
 	prefetch = batch_calls_collect((Node *) targets, NIL);
 	top = put_above(rewriter, &modify->plan, prefetch);
 	top->scan.plan.targetlist = targets;
