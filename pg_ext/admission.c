@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "settings.h"
 #include "shared.h"
+#include "statement.h"
 #include "storage/ipc.h"
 #include "utils/timestamp.h"
 
@@ -187,6 +188,7 @@ admission_enter(EngineRequest *request, bool others_on_their_way)
 		before_shmem_exit(leave_all, (Datum) 0);
 	registered = true;
 	adapter_of_request(request, adapter);
+	request->tracked = setting_track == TRACK_ALL || (setting_track == TRACK_TOP && !statement_is_nested());
 	LWLockAcquire(&block->lock, LW_EXCLUSIVE);
 	over_tokens = setting_max_tokens_per_day >= 0 && tokens_of_today(block, login) >= setting_max_tokens_per_day;
 	over_requests = setting_max_concurrent >= 0 && requests_of(block, login) >= setting_max_concurrent;
@@ -263,8 +265,9 @@ usage_of(Shared *block, Oid login, int kind)
 	return place;
 }
 
+/* What is not tracked counts towards the limit all the same. */
 static void
-count(int kind, const SharedUsage *more)
+count(int kind, const SharedUsage *more, bool tracked)
 {
 	Shared	   *block = shared();
 	int64		day = today();
@@ -277,12 +280,15 @@ count(int kind, const SharedUsage *more)
 		if (usage->day != day)
 			usage->tokens_today = 0;
 		usage->day = day;
+		usage->tokens_today += more->prompt_tokens + more->generated_tokens;
+	}
+	if (usage && tracked)
+	{
 		usage->calls++;
 		usage->errors += more->errors;
 		usage->prompt_tokens += more->prompt_tokens;
 		usage->cached_tokens += more->cached_tokens;
 		usage->generated_tokens += more->generated_tokens;
-		usage->tokens_today += more->prompt_tokens + more->generated_tokens;
 		usage->engine_ms += more->engine_ms;
 	}
 	LWLockRelease(&block->lock);
@@ -291,7 +297,8 @@ count(int kind, const SharedUsage *more)
 void
 admission_count_training(int64 trained, int64 sampled, double ms)
 {
-	count(TRAINING, &(SharedUsage) {.prompt_tokens = trained, .generated_tokens = sampled, .engine_ms = ms});
+	count(TRAINING, &(SharedUsage) {.prompt_tokens = trained, .generated_tokens = sampled, .engine_ms = ms},
+		  setting_track != TRACK_NONE);
 }
 
 /* What an answer says about itself; false for an error. */
@@ -354,7 +361,7 @@ admission_answered(EngineRequest *request)
 	answered = read_usage(&frame, &usage);
 	count(kind, &(SharedUsage) {.errors = !answered, .prompt_tokens = usage.prompt_tokens,
 								.cached_tokens = usage.cached_tokens, .generated_tokens = usage.completion_tokens,
-								.engine_ms = usage.prefill_ms + usage.decode_ms});
+								.engine_ms = usage.prefill_ms + usage.decode_ms}, request->tracked);
 	if (setting_log_requests)
 		log_request(request, kind, &frame, &usage);
 }

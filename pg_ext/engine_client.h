@@ -46,6 +46,7 @@ typedef struct EngineRequest
 	int64		job;			/* that it is for, or 0 */
 	uint64		number;			/* in views and logs; 0: not admitted yet */
 	int			place;			/* in the list of requests, or -1 */
+	bool		tracked;		/* dsr1_stat_usage counts it */
 	struct buffer frame;		/* what was asked, kept to be asked again */
 	bool		listed;			/* not answered yet, so in the list */
 	int			n_sent;			/* how often it was asked */

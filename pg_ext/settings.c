@@ -33,6 +33,7 @@ int			setting_max_tokens;
 int			setting_start_timeout;
 int			setting_request_timeout;
 bool		setting_log_requests;
+int			setting_track = TRACK_ALL;
 int			setting_max_tokens_per_day;
 int			setting_max_concurrent;
 int			setting_priority;
@@ -56,6 +57,13 @@ static const struct config_enum_entry think_values[] = {
 	{"default", THINK_DEFAULT, false},
 	{"off", THINK_OFF, false},
 	{"on", THINK_ON, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry track_options[] = {
+	{"none", TRACK_NONE, false},
+	{"top", TRACK_TOP, false},
+	{"all", TRACK_ALL, false},
 	{NULL, 0, false}
 };
 
@@ -160,11 +168,6 @@ define_session_settings(void)
 				"Longest time for one request to the inference engine.",
 				"Zero turns this off.",
 				&setting_request_timeout, 0, 0, PGC_USERSET);
-	DefineCustomBoolVariable("dsr1.log_requests",
-							 "Logs tokens and times of each request.",
-							 "Prompts and answers are never logged.",
-							 &setting_log_requests, false,
-							 PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 static void
@@ -172,6 +175,21 @@ define_enum(const char *name, const char *what, const char *more, int *variable,
 			const struct config_enum_entry *values, GucContext context)
 {
 	DefineCustomEnumVariable(name, what, more, variable, 0, values, context, 0, NULL, NULL, NULL);
+}
+
+static void
+define_tracking(void)
+{
+	DefineCustomBoolVariable("dsr1.log_requests",
+							 "Logs tokens and times of each request.",
+							 "Prompts and answers are never logged.",
+							 &setting_log_requests, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("dsr1.track",
+							 "Which statements' requests dsr1_stat_usage counts.",
+							 "Limits of roles count all of them, whatever it says.",
+							 &setting_track, TRACK_ALL, track_options,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 static void
@@ -304,6 +322,7 @@ settings_define(void)
 {
 	define_engine_settings();
 	define_session_settings();
+	define_tracking();
 	define_role_settings();
 	define_answer_settings();
 	define_batch_settings();

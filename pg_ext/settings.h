@@ -41,6 +41,7 @@ extern int	setting_max_tokens;
 extern int	setting_start_timeout;	/* ms */
 extern int	setting_request_timeout;	/* ms, 0 turns it off */
 extern bool setting_log_requests;
+extern int	setting_track;		/* a SettingTrack */
 extern int	setting_on_error;	/* OnError */
 extern int	setting_think;		/* Think */
 extern double setting_filter_threshold;
@@ -49,6 +50,14 @@ extern int	setting_prefetch_rows;
 extern bool setting_enable_batch;
 extern bool setting_enable_late_filter;
 extern char *setting_adapter;	/* "": none */
+
+/* What dsr1_stat_usage counts */
+typedef enum SettingTrack
+{
+	TRACK_NONE,
+	TRACK_TOP,
+	TRACK_ALL
+} SettingTrack;
 
 /* A role's */
 typedef enum SettingSharing

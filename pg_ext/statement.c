@@ -40,6 +40,12 @@ statement_is_planned(void)
 	return n_planners > 0 && error_context_stack == planner_context;
 }
 
+bool
+statement_is_nested(void)
+{
+	return n_executors > 1;
+}
+
 static PlannedStmt *
 plan_statement(Query *parse, const char *query_string, int cursor_options, ParamListInfo params)
 {

@@ -26,6 +26,41 @@ SELECT role, function, calls, errors, quota_left FROM dsr1_stat_usage WHERE role
 SELECT dsr1_stat_reset('regress_dsr1_reader'::regrole);
 SELECT role, function, calls, quota_left FROM dsr1_stat_usage WHERE role LIKE 'regress%' ORDER BY role;
 
+-- which of them are counted: the limit counts all
+\c - :admin
+CREATE FUNCTION regress_dsr1_inner(question text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE answer text;
+BEGIN
+    EXECUTE 'SELECT dsr1_complete($1)' INTO answer USING question;
+    RETURN answer;
+END $$;
+ALTER ROLE regress_dsr1_other SET dsr1.max_tokens_per_day = 1000;
+SELECT dsr1_stat_reset('regress_dsr1_other'::regrole);
+CREATE VIEW regress_dsr1_used AS SELECT function, calls, prompt_tokens, 1000 - quota_left AS used FROM dsr1_stat_usage WHERE role = 'regress_dsr1_other';
+SET SESSION AUTHORIZATION regress_dsr1_other;
+SET dsr1.track = 'none';
+RESET SESSION AUTHORIZATION;
+SELECT used AS before FROM regress_dsr1_used \gset
+SET dsr1.track = 'none';
+SET SESSION AUTHORIZATION regress_dsr1_other;
+SELECT dsr1_complete('one two three');
+RESET SESSION AUTHORIZATION;
+SELECT function, calls, prompt_tokens, used - :before > 0 AS used FROM regress_dsr1_used;
+SET dsr1.track = 'top';
+SET SESSION AUTHORIZATION regress_dsr1_other;
+SELECT dsr1_complete('one two'), regress_dsr1_inner('one two three four');
+RESET SESSION AUTHORIZATION;
+SELECT function, calls, prompt_tokens FROM regress_dsr1_used;
+SET dsr1.track = 'all';
+SET SESSION AUTHORIZATION regress_dsr1_other;
+SELECT regress_dsr1_inner('one two three four five');
+RESET SESSION AUTHORIZATION;
+SELECT function, calls, prompt_tokens FROM regress_dsr1_used;
+RESET dsr1.track;
+DROP VIEW regress_dsr1_used;
+DROP FUNCTION regress_dsr1_inner;
+ALTER ROLE regress_dsr1_other RESET dsr1.max_tokens_per_day;
+
 -- requests at once: a job keeps within its owner's limit, by waiting; a session is refused
 CREATE TABLE slow (id int PRIMARY KEY, body text, answer text);
 GRANT SELECT, UPDATE ON slow TO regress_dsr1_other;
