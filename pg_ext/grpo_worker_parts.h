@@ -12,6 +12,7 @@
 #ifndef GRPO_WORKER_PARTS_H
 #define GRPO_WORKER_PARTS_H
 
+#include "compat.h"
 #include "dsr1.h"
 #include "engine_process.h"
 #include "grpo_options.h"

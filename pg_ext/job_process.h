@@ -10,6 +10,7 @@
 #ifndef JOB_PROCESS_H
 #define JOB_PROCESS_H
 
+#include "compat.h"
 #include "job.h"
 
 typedef void (*JobWork) (Job *job, void *arg);

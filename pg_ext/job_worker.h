@@ -10,6 +10,8 @@
 #ifndef JOB_WORKER_H
 #define JOB_WORKER_H
 
+#include "compat.h"
+
 /* For the job's process; ends with it. */
 extern void job_worker_annotate(int64 job) pg_attribute_noreturn();
 

@@ -13,6 +13,7 @@
 #ifndef JOB_WORKER_PARTS_H
 #define JOB_WORKER_PARTS_H
 
+#include "compat.h"
 #include "job_rows.h"
 #include "lib/ilist.h"
 #include "utils/timestamp.h"

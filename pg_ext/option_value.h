@@ -10,6 +10,7 @@
 #ifndef OPTION_VALUE_H
 #define OPTION_VALUE_H
 
+#include "compat.h"
 #include "utils/jsonb.h"
 
 /* Raises 22023: option "name" must be `wanted`.  The others raise it, too. */
