@@ -23,11 +23,9 @@ static int group_columns(const struct weight *w)
     return columns > MOST_COLUMNS ? MOST_COLUMNS : columns < LEAST_COLUMNS ? LEAST_COLUMNS : (int) columns;
 }
 
-/* Panel i of matrix mat, where it lies or packed into scratch. */
-static const void *panel_at(const struct kernels *k, const struct weight *w, int mat, int i, int n_rows, void *scratch)
+/* Panel i of matrix mat, packed into scratch. */
+static const void *pack_at(const struct kernels *k, const struct weight *w, int mat, int i, int n_rows, void *scratch)
 {
-    if (w->panels)
-        return w->panels + weight_panel_index(w, mat, i) * panel_size(w->type, w->n_in);
     size_t row = (size_t) mat * (size_t) w->n_out + (size_t) i * PANEL_ROWS;
     panel_pack_with(k, w->type, w->data + row * w->row_size, w->row_size, n_rows, w->n_in, scratch);
     return scratch;
@@ -39,6 +37,7 @@ static void multiply(const struct kernels *k, const struct weight *w, const int 
 {
     const void *panels[MOST_MATS];
     float *out[MOST_COLUMNS];
+    size_t size = panel_size(w->type, w->n_in);
     a.panels = panels;
     a.n_in = w->n_in;
     a.y = out;
@@ -48,7 +47,8 @@ static void multiply(const struct kernels *k, const struct weight *w, const int 
         for (int c = 0; c < a.n_cols; c++)
             out[c] = y[c] + row;
         for (int m = 0; m < a.n_panels; m++)
-            panels[m] = panel_at(k, w, mats[m], i, a.n_rows, scratch);
+            panels[m] = w->panels ? w->panels + weight_panel_index(w, mats[m], i) * size
+                                  : pack_at(k, w, mats[m], i, a.n_rows, scratch);
         k->panel_product[w->type](&a);
     }
 }
