@@ -27,22 +27,19 @@ struct task {
 };
 
 /* LAPACK's lower half is the upper one in our rows: the factor of the inverse is U as we want it. */
-dsr1_status gptq_open(const struct gram *g, double damp, struct gptq *q, dsr1_error *err)
+dsr1_status gptq_open(struct gram *g, double damp, struct gptq *q, dsr1_error *err)
 {
     size_t m = (size_t) g->m;
-    double trace = 0;
     int info = 0;
-    *q = (struct gptq){.m = g->m, .u = memory_array(m * m, sizeof *q->u)};
+    *q = (struct gptq){.m = g->m};
+    dsr1_status status = gram_factor(g, damp, err);
+    if (status != DSR1_OK)
+        return status;
+    q->u = memory_array(m * m, sizeof *q->u);
     if (!q->u)
         return error_nomem(err, "second moments");
-    memcpy(q->u, g->xx, m * m * sizeof *q->u);
-    for (size_t i = 0; i < m; i++)
-        trace += q->u[i * m + i];
-    for (size_t i = 0; i < m; i++)
-        q->u[i * m + i] += damp * trace / (double) m;
-    dpotrf_("L", &q->m, q->u, &q->m, &info, 1);
-    if (info == 0)
-        dpotri_("L", &q->m, q->u, &q->m, &info, 1);
+    memcpy(q->u, g->factor, m * m * sizeof *q->u);
+    dpotri_("L", &q->m, q->u, &q->m, &info, 1);
     if (info == 0)
         dpotrf_("L", &q->m, q->u, &q->m, &info, 1);
     if (info == 0)

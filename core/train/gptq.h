@@ -20,8 +20,8 @@ struct gptq {
     double *u;                  /* m x m, upper: U^T U = (X^T X + damp)^-1 */
 };
 
-/* From g->xx. damp counts in units of the mean of its diagonal. DSR1_ERR_ARGUMENT as gram_factor, DSR1_ERR_NOMEM. */
-dsr1_status gptq_open(const struct gram *g, double damp, struct gptq *q, dsr1_error *err);
+/* Factors g, with damp as gram_factor's ridge. Errors as there, and DSR1_ERR_NOMEM. */
+dsr1_status gptq_open(struct gram *g, double damp, struct gptq *q, dsr1_error *err);
 void gptq_close(struct gptq *q);        /* accepts a zeroed one */
 
 /*

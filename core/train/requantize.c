@@ -17,7 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_COLUMNS = 8192, MOST_PARTS = 4 };
+enum {
+    MOST_COLUMNS = 8192,
+    MOST_PARTS = 4,             /* taken together: shared and routed gates and ups */
+    LAYER_MATRICES = 10         /* q, k, v, o; gate, up and down of the shared expert and of the others */
+};
 
 /* A matrix of the layer at hand that gets a new format; more than one where l has many. */
 struct part {
@@ -38,7 +42,6 @@ struct requantizing {
     struct net_layer layer;     /* the one at hand, rounded as far as we are */
     real *h, *y;                /* n x d */
     real *rows;                 /* n x what output or down matrices read */
-    real *weight;               /* n: the root of how much a row's error counts */
     real **backs;               /* of the layer at hand */
     int n_backs;
     struct requantized *result;
@@ -74,10 +77,9 @@ static dsr1_status open_rows(struct requantizing *q)
     q->h = memory_array(n * d, sizeof *q->h);
     q->y = memory_array(n * d, sizeof *q->y);
     q->rows = memory_array(n, (size_t) width * sizeof *q->rows);
-    q->weight = memory_array(n, sizeof *q->weight);
-    q->backs = memory_array(7 + 3, sizeof *q->backs);
-    q->result->tensors = memory_array((size_t) q->net.shape.n_layers * (7 + 3), sizeof *q->result->tensors);
-    bool ok = q->h && q->y && q->rows && q->weight && q->backs && q->result->tensors;
+    q->backs = memory_array(LAYER_MATRICES, sizeof *q->backs);
+    q->result->tensors = memory_array((size_t) q->net.shape.n_layers * LAYER_MATRICES, sizeof *q->result->tensors);
+    bool ok = q->h && q->y && q->rows && q->backs && q->result->tensors;
     return ok ? DSR1_OK : error_nomem(q->err, "calibration");
 }
 
@@ -110,7 +112,7 @@ static void leave_layer(struct requantizing *q)
 static void close_all(struct requantizing *q)
 {
     leave_layer(q);
-    void *all[] = {q->h, q->y, q->rows, q->weight, q->backs};
+    void *all[] = {q->h, q->y, q->rows, q->backs};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     stream_close(&q->given);
@@ -271,12 +273,10 @@ static dsr1_status solve_and_round(struct requantizing *q, const struct part *pa
         put_together(parts, n, width, w);
         gram_add_xx(&gram, q->pool, q->rows, q->n, 1);
         gram_add_xy(&gram, q->pool, q->rows, q->y, q->n, 1);
-        status = gram_factor(&gram, (double) q->options->ridge, q->err);
+        status = gptq_open(&gram, (double) q->options->ridge, &gptq, q->err);
     }
     if (status == DSR1_OK)
         status = gram_solve(&gram, w, w, q->err);
-    if (status == DSR1_OK)
-        status = gptq_open(&gram, (double) q->options->ridge, &gptq, q->err);
     if (status == DSR1_OK) {
         for (size_t i = 0; i < size; i++)
             wide[i] = (double) w[i];
