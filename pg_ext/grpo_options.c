@@ -109,8 +109,10 @@ read_value(GrpoOptions *options, const Option *option, const JsonbValue *value, 
 }
 
 static void
-read_one(GrpoOptions *options, const char *name, const JsonbValue *value)
+read_one(void *to, const char *name, JsonbValue *value)
 {
+	GrpoOptions *options = to;
+
 	for (const Option *option = wire_grpo_options; option->name; option++)
 	{
 		bool		given;
@@ -135,26 +137,9 @@ read_one(GrpoOptions *options, const char *name, const JsonbValue *value)
 void
 grpo_options_read(GrpoOptions *options, Jsonb *given)
 {
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue	key;
-	JsonbValue	value;
-
 	*options = (GrpoOptions)
 	{
 		.steps = 100, .batch = 4, .max_tokens = 64, .seed = 1, .reward_timeout = 10000, .rollouts = 4
 	};
-	if (!JB_ROOT_IS_OBJECT(given))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object")));
-	iterator = JsonbIteratorInit(&given->root);
-	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
-	{
-		if (token != WJB_KEY)
-			continue;
-		(void) JsonbIteratorNext(&iterator, &value, true);
-		if (value.type != jbvNull)	/* as if it were not given */
-			read_one(options, pnstrdup(key.val.string.val, key.val.string.len), &value);
-	}
+	option_each(given, read_one, options);
 }

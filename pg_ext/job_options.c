@@ -66,8 +66,10 @@ read_object(const char *name, JsonbValue *value)
 }
 
 static void
-read_one(JobOptions *options, const char *name, JsonbValue *value)
+read_one(void *to, const char *name, JsonbValue *value)
 {
+	JobOptions *options = to;
+
 	if (strcmp(name, "key") == 0)
 		options->key = read_strings(name, value, true);
 	else if (strcmp(name, "where") == 0)
@@ -136,30 +138,6 @@ check_together(const JobOptions *options)
 				 errhint("Put it in front of the prompt.")));
 }
 
-static void
-for_each_option(Jsonb *given, void (*function) (JobOptions *, const char *, JsonbValue *),
-				JobOptions *options)
-{
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue	key;
-	JsonbValue	value;
-
-	if (!JB_ROOT_IS_OBJECT(given))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object")));
-	iterator = JsonbIteratorInit(&given->root);
-	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
-	{
-		if (token != WJB_KEY)
-			continue;
-		(void) JsonbIteratorNext(&iterator, &value, true);
-		if (value.type != jbvNull)	/* as if it were not given */
-			function(options, pnstrdup(key.val.string.val, key.val.string.len), &value);
-	}
-}
-
 void
 job_options_read(JobOptions *options, Jsonb *given)
 {
@@ -172,12 +150,12 @@ job_options_read(JobOptions *options, Jsonb *given)
 		.priority = -1,
 		.max_tokens = setting_max_tokens
 	};
-	for_each_option(given, read_one, options);
+	option_each(given, read_one, options);
 	check_together(options);
 }
 
 static void
-check_changeable(JobOptions *options, const char *name, JsonbValue *value)
+check_changeable(void *ignored, const char *name, JsonbValue *value)
 {
 	static const char *const names[] = {"batch", "max_errors", "retries", "priority"};
 
@@ -195,7 +173,7 @@ job_options_check_change(Jsonb *given)
 {
 	JobOptions	ignored;
 
-	for_each_option(given, check_changeable, NULL);
+	option_each(given, check_changeable, NULL);
 	job_options_read(&ignored, given);
 }
 

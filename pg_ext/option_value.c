@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * option_value.c
- *	  values of options that jsonb names, for jobs and for training
+ *	  options that jsonb names, and their values
  *
  * SPDX-License-Identifier: PostgreSQL
  *
@@ -60,4 +60,27 @@ option_whole_number(const char *name, const JsonbValue *value, double least, dou
 	if (number != floor(number))
 		option_refuse(name, "a whole number");
 	return number;
+}
+
+void
+option_each(Jsonb *given, void (*take) (void *options, const char *name, JsonbValue *value), void *options)
+{
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_OBJECT(given))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object")));
+	iterator = JsonbIteratorInit(&given->root);
+	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
+	{
+		if (token != WJB_KEY)
+			continue;
+		(void) JsonbIteratorNext(&iterator, &value, true);
+		if (value.type != jbvNull)
+			take(options, pnstrdup(key.val.string.val, key.val.string.len), &value);
+	}
 }

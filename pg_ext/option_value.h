@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * option_value.h
- *	  values of options that jsonb names, for jobs and for training
+ *	  options that jsonb names, and their values
  *
  * SPDX-License-Identifier: PostgreSQL
  *
@@ -22,5 +22,8 @@ extern double option_number(const char *name, const JsonbValue *value, double le
 
 /* The same, and whole. */
 extern double option_whole_number(const char *name, const JsonbValue *value, double least, double most);
+
+/* Calls `take` with each option of a JSON object, other than nulls, which are as if they were not given. */
+extern void option_each(Jsonb *given, void (*take) (void *options, const char *name, JsonbValue *value), void *options);
 
 #endif							/* OPTION_VALUE_H */

@@ -218,31 +218,33 @@ is_among(const char *name, const char *const *names)
 	return false;
 }
 
+/* What the options are read into, and the names of those that somebody else reads. */
+struct reading
+{
+	struct wire_complete *complete;
+	const char *const *others;
+};
+
+static void
+take_option(void *to, const char *name, JsonbValue *value)
+{
+	struct reading *reading = to;
+
+	if (is_among(name, reading->others))
+		return;
+	if (!read_option(reading->complete, name, value))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there is no option \"%s\"", name),
+				 errhint("Options are max_tokens, temperature, top_k, top_p, min_p, repeat_penalty, seed, stop, think, adapter, and what the function's own documentation names.")));
+}
+
 void
 options_read(struct wire_complete *complete, Jsonb *options, const char *const *others)
 {
-	JsonbIterator *it;
-	JsonbValue	value;
-	JsonbIteratorToken token;
-	char	   *name = NULL;
+	struct reading reading = {complete, others};
 
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object")));
-	it = JsonbIteratorInit(&options->root);
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			name = pnstrdup(value.val.string.val, value.val.string.len);
-		if (token != WJB_VALUE || value.type == jbvNull || is_among(name, others))
-			continue;
-		if (!read_option(complete, name, &value))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("there is no option \"%s\"", name),
-					 errhint("Options are max_tokens, temperature, top_k, top_p, min_p, repeat_penalty, seed, stop, think, adapter, and what the function's own documentation names.")));
-	}
+	option_each(options, take_option, &reading);
 }
 
 /* ------------------------------------------------------------------
