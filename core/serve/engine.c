@@ -254,8 +254,10 @@ dsr1_status engine_submit(struct engine *e, const dsr1_request *from, uint64_t *
     r->t_submit = clock_seconds();
     r->deadline = from->timeout_ms > 0 ? r->t_submit + from->timeout_ms * 1e-3 : 0;
     pthread_mutex_lock(&e->lock);
-    if (e->n_queued >= e->options.max_queue)
-        status = error_set(err, DSR1_ERR_BUSY, "the queue is full: %d requests are waiting", e->n_queued);
+    /* Those that the next step has places for do not wait. */
+    if (e->n_queued - (e->options.max_batch - e->n_running) >= e->options.max_queue)
+        status = error_set(err, DSR1_ERR_BUSY, "the queue is full: %d requests wait or are about to run",
+                           e->n_queued);
     else if (!enter(e, r, from->client))
         status = error_nomem(err, "a request");
     else if (id)

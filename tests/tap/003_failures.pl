@@ -97,8 +97,13 @@ $node->safe_psql('postgres', q(COPY (SELECT 1) TO PROGRAM 'pkill -CONT dsr1-engi
 
 # More than there is room for
 restart_with('dsr1.max_queue' => 1, 'dsr1.max_batch' => 1);
-my @busy = map { ask_later($node, long_question($_, 2000), 'client_connection_check_interval=100') } 1 .. 2;
-ok( wait_until(sub { running_requests($node) == 2 }), 'one request runs and one waits');
+my @busy;
+foreach my $n (1, 2)
+{
+	push @busy, ask_later($node, long_question($n, 2000), 'client_connection_check_interval=100');
+	ok( wait_until(sub { running_requests($node) == $n && batch_now($node) == 1 }),
+		$n == 1 ? 'one request runs' : 'and one waits');
+}
 like(error_of($question), qr/53400.*\nHINT:.*dsr1.max_queue/s, 'a third one is refused');
 $_->{run}->kill_kill for @busy;
 

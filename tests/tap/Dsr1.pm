@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(new_cluster engine_pid wait_for_ready ask_later answer_of
-  long_question wait_until process_ended no_crash_recovery running_requests try_sql kill_postmaster);
+  long_question wait_until process_ended no_crash_recovery running_requests batch_now try_sql kill_postmaster);
 
 # A started cluster with the extension in database postgres.  Options: preload, conf.
 sub new_cluster
@@ -63,6 +63,12 @@ sub running_requests
 {
 	my ($node) = @_;
 	return $node->safe_psql('postgres', 'SELECT batch_now + queue FROM dsr1_stat_engine');
+}
+
+sub batch_now
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', 'SELECT batch_now FROM dsr1_stat_engine');
 }
 
 # An answer of $tokens tokens, which is another for each seed.

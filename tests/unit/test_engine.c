@@ -87,17 +87,17 @@ static void a_full_queue_refuses_and_later_accepts(void **state)
     (void) state;
     struct answer a[4];
     dsr1_error err = {0};
-    dsr1_engine *engine = open_engine((dsr1_engine_options){.max_queue = 2});
-    for (int i = 0; i < 2; i++) {
+    dsr1_engine *engine = open_engine((dsr1_engine_options){.max_batch = 1, .max_queue = 2});
+    for (int i = 0; i < 3; i++) { /* one for the free place, two that wait */
         dsr1_request r = request(&a[i], 3);
         assert_int_equal(dsr1_engine_submit(engine, &r, NULL, NULL), DSR1_OK);
     }
-    dsr1_request r = request(&a[2], 3);
+    dsr1_request r = request(&a[3], 3);
     assert_int_equal(dsr1_engine_submit(engine, &r, NULL, &err), DSR1_ERR_BUSY);
     pump(engine);
     assert_int_equal(dsr1_engine_submit(engine, &r, NULL, NULL), DSR1_OK);
     pump(engine);
-    assert_int_equal(a[0].n_done + a[1].n_done + a[2].n_done, 3);
+    assert_int_equal(a[0].n_done + a[1].n_done + a[2].n_done + a[3].n_done, 4);
     dsr1_engine_close(engine);
 }
 
