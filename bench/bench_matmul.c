@@ -48,6 +48,9 @@ struct bench {
 
 static volatile uint64_t sink; /* so that reading is not left out */
 
+#if defined(__x86_64__)
+__attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
 static uint64_t read_piece(const uint8_t *piece, size_t size)
 {
     typedef uint64_t line __attribute__((vector_size(64)));

@@ -1,9 +1,9 @@
 // compare.mjs - dsr1 beside builds of llama.cpp and its relatives: the same file, the same threads, in turns
 //
-//     node bench/compare.mjs --ours build/bin/dsr1 --peer NAME=FOLDER[,FLAG..] ... -m MODEL.gguf [OPTION]...
+//     node bench/compare.mjs --ours build/bin/dsr1 --peer NAME=FOLDER[,FLAG..][;FLAG..] ... -m MODEL.gguf [OPTION]...
 //
-// FOLDER holds a peer's llama-bench and llama-batched-bench, FLAGs are given to both ("mla=3" is "-mla 3", "fa" is
-// "-fa"). A pair is one run of ours and one of each peer, minutes apart at most: on a shared machine only such
+// FOLDER holds a peer's llama-bench and llama-batched-bench. FLAGs are given to the first, or, behind the semicolon, to
+// the second, which is not told the same ("mla=3" is "-mla 3", "rtr" is "-rtr"). A pair is one run of ours and one of each peer, minutes apart at most: on a shared machine only such
 // figures can be compared. The result is one JSON object with every figure, and the median over the pairs of ours
 // over the best peer's.
 //
@@ -21,6 +21,10 @@ import {existsSync, readFileSync, writeFileSync} from "node:fs";
 import {cpus} from "node:os";
 import {join} from "node:path";
 
+const flagsOf = (text) => text.split(",").filter(Boolean).flatMap((flag) => {
+    const [name, ...value] = flag.split("=");
+    return [name.length > 4 ? `--${name}` : `-${name}`, ...value];
+});
 const o = {threads: 2, prompts: [512], n: 32, batches: [1], pairs: 3, peers: [], oursEnv: {}, peerEnv: {}};
 const numbers = (text) => text === "" ? [] : text.split(",").map(Number);
 const assign = (to) => (text) => { const [name, ...value] = text.split("="); to[name] = value.join("="); };
@@ -30,8 +34,8 @@ const options = {
     "--pairs": (v) => o.pairs = Number(v), "--add": (v) => o.file = v,
     "--ours-env": assign(o.oursEnv), "--peer-env": assign(o.peerEnv),
     "--peer": (v) => {
-        const [, name, folder, flags] = /^([^=]+)=([^,]+),?(.*)$/.exec(v);
-        o.peers.push({name, folder, flags: flags.split(",").filter(Boolean).map((f) => f.split("="))});
+        const [, name, folder, flags, batched] = /^([^=]+)=([^,;]+),?([^;]*);?(.*)$/.exec(v);
+        o.peers.push({name, folder, flags: flagsOf(flags), batchedFlags: flagsOf(batched)});
     },
 };
 for (let i = 2; i < process.argv.length; i += 2) {
@@ -50,14 +54,14 @@ function run(program, args, env) {
     const result = spawnSync(program, args.map(String), {env: {...process.env, ...env}, maxBuffer: 1 << 26});
     if (result.status !== 0)
         throw new Error(`${program} ${args.join(" ")}: ${result.stderr.toString().slice(-2000)}`);
-    return result.stdout.toString();
+    return result;
 }
 
 // Figures are named pN (a prompt of N tokens) and bN (N requests that generate), in tokens a second.
 function ours() {
     const args = ["bench", "-m", o.model, "-n", o.n, "-t", o.threads, "-r", 1, "--json"];
-    const report = JSON.parse(run(o.ours, [...args, "-p", o.prompts.join() || "1", "-b", o.batches.join() || "1"],
-                                  o.oursEnv));
+    const {stdout} = run(o.ours, [...args, "-p", o.prompts.join() || "1", "-b", o.batches.join() || "1"], o.oursEnv);
+    const report = JSON.parse(stdout);
     const figures = {};
     for (const {tokens, tok_s} of report.prefill)
         if (o.prompts.includes(tokens))
@@ -68,22 +72,13 @@ function ours() {
     return figures;
 }
 
-// Where llama-bench takes a value, llama-batched-bench has a mere switch, and none that turns something off.
-function flagsOf(peer, batched) {
-    return peer.flags.flatMap(([name, value]) => {
-        const dash = name.length > 4 ? `--${name}` : `-${name}`;
-        if (!batched)
-            return [dash, value ?? 1];
-        return value === undefined || (value === "1" && name !== "mla") ? [dash] : value === "0" ? [] : [dash, value];
-    });
-}
-
 function bench(peer, figures) {
     const single = o.batches.includes(1);
     if (o.prompts.length === 0 && !single)
         return;
-    const args = ["-m", o.model, "-t", o.threads, "-r", 1, "-o", "json", "-n", single ? o.n : 0, ...flagsOf(peer, false)];
-    const out = run(join(peer.folder, "llama-bench"), [...args, "-p", o.prompts.join() || 0], o.peerEnv);
+    const args = ["-m", o.model, "-t", o.threads, "-r", 1, "-o", "json", "-n", single ? o.n : 0, ...peer.flags];
+    const {stdout} = run(join(peer.folder, "llama-bench"), [...args, "-p", o.prompts.join() || 0], o.peerEnv);
+    const out = stdout.toString();
     for (const row of JSON.parse(out.slice(out.indexOf("["))))
         figures[row.n_gen ? "b1" : `p${row.n_prompt}`] = row.avg_ts;
 }
@@ -93,10 +88,11 @@ function batchedBench(peer, figures) {
     if (batches.length === 0)
         return;
     const context = Math.max(...batches) * (16 + o.n) + 64;
-    const out = run(join(peer.folder, "llama-batched-bench"),
-                    ["-m", o.model, "-t", o.threads, "-tb", o.threads, "-c", context, "-b", 2048, "-npp", 16, "-ntg", o.n,
-                     "-npl", batches.join(), ...flagsOf(peer, true)], o.peerEnv);
-    for (const line of out.split("\n")) {
+    /* One peer writes its table to one stream, another to the other. */
+    const result = run(join(peer.folder, "llama-batched-bench"),
+                       ["-m", o.model, "-t", o.threads, "-tb", o.threads, "-c", context, "-b", 2048, "-npp", 16, "-ntg", o.n,
+                        "-npl", batches.join(), ...peer.batchedFlags], o.peerEnv);
+    for (const line of `${result.stdout}\n${result.stderr}`.split("\n")) {
         const cells = line.split("|").map((c) => Number(c));
         if (cells.length > 8 && cells[3] > 0)
             figures[`b${cells[3]}`] = cells[8];

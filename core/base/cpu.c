@@ -18,6 +18,7 @@
 
 static enum cpu_level level_chosen;
 static char brand[64] = "unknown";
+static bool wants_fetching;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static const char *const level_names[CPU_LEVELS] = {"scalar", "avx2", "avx512"};
@@ -63,6 +64,16 @@ static void read_brand(void)
 #endif
 }
 
+static bool made_by_intel(void)
+{
+#if defined(__x86_64__)
+    unsigned max, name[3];
+    return __get_cpuid(0, &max, &name[0], &name[2], &name[1]) && memcmp(name, "GenuineIntel", sizeof name) == 0;
+#else
+    return false;
+#endif
+}
+
 static void choose(void)
 {
     level_chosen = cpu_level_hardware();
@@ -71,6 +82,7 @@ static void choose(void)
         if (strcmp(wish, level_names[i]) == 0 && i < (int) level_chosen)
             level_chosen = (enum cpu_level) i;
     read_brand();
+    wants_fetching = made_by_intel();
 }
 
 enum cpu_level cpu_level(void)
@@ -82,6 +94,12 @@ enum cpu_level cpu_level(void)
 const char *cpu_level_name(enum cpu_level level)
 {
     return level_names[level];
+}
+
+bool cpu_wants_fetching(void)
+{
+    pthread_once(&once, choose);
+    return wants_fetching;
 }
 
 const char *cpu_brand(void)

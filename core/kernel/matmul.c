@@ -7,6 +7,7 @@
  *
  * SPDX-License-Identifier: PostgreSQL
  */
+#include "base/cpu.h"
 #include "kernel/panel.h"
 
 enum { GROUP_SIZE = 384 << 10, MOST_COLUMNS = 128, LEAST_COLUMNS = 8, MOST_MATS = 32 };
@@ -41,6 +42,7 @@ static void multiply(const struct kernels *k, const struct weight *w, const int 
     a.panels = panels;
     a.n_in = w->n_in;
     a.y = out;
+    a.fetch = cpu_wants_fetching();
     for (int i = first; i < last; i++) {
         int row = i * PANEL_ROWS;
         a.n_rows = w->n_out - row < PANEL_ROWS ? w->n_out - row : PANEL_ROWS;
@@ -49,6 +51,8 @@ static void multiply(const struct kernels *k, const struct weight *w, const int 
         for (int m = 0; m < a.n_panels; m++)
             panels[m] = w->panels ? w->panels + weight_panel_index(w, mats[m], i) * size
                                   : pack_at(k, w, mats[m], i, a.n_rows, scratch);
+        int after = i + 1 < last ? mats[0] : mats[a.n_panels - 1];
+        a.next = w->panels ? w->panels + weight_panel_index(w, after, i + 1) * size : scratch;
         k->panel_product[w->type](&a);
     }
 }

@@ -370,28 +370,20 @@ INLINE floats add_block(const enum tensor_type type, const ints w[8], const stru
 }
 
 /*
- * A single column reads so fast that the processor sees the stream and is better left
- * alone: fetching as well costs a quarter. Only Q6_K, which comes back to its high bits, gains a tenth.
- */
-INLINE bool fetches_ahead(const enum tensor_type type, const int n)
-{
-    return n > 1 || type == TENSOR_Q6_K;
-}
-
-/*
  * n_blocks of a chunk, for one register of rows. Every line has to be fetched ahead or none:
  * the processor's own fetching stops where ours begins, and one line in 50 that is missed
  * halves the speed. Hence the rounding up.
  */
 INLINE void add_chunk(const enum tensor_type type, const int blocks, const int lines, const int n, const uint8_t *chunk,
-                      int n_blocks, const uint8_t *ahead, const uint8_t *const column[], struct place at, floats y[])
+                      int n_blocks, const uint8_t *ahead, bool fetch, const uint8_t *const column[], struct place at,
+                      floats y[])
 {
     const int unrolled = has_two_scales(type) ? 4 : blocks > 2 ? 2 : blocks;
-    const int n_ahead = fetches_ahead(type, n) ? (lines * unrolled + blocks - 1) / blocks : 0;
+    const int n_ahead = (lines * unrolled + blocks - 1) / blocks;
     struct scales s;
     load_scales(type, chunk, &s);
     for (int first = 0; first < n_blocks; first += unrolled) {
-        for (int i = 0; i < n_ahead; i++, ahead += PANEL_LINE)
+        for (int i = 0; fetch && i < n_ahead; i++, ahead += PANEL_LINE)
             _mm_prefetch(ahead, _MM_HINT_T1);
 #pragma GCC unroll 4
         for (int i = 0; i < unrolled; i++) {
@@ -437,22 +429,29 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
 {
     const uint8_t *column[WIDEST];
     floats sum[PARTS][WIDEST];
+    /* Q6_K comes back to its high bits, which is no plain run. */
+    bool fetch = n > 1 || type == TENSOR_Q6_K || a->fetch;
     int n_in = a->n_in;
     size_t size = (size_t) n_in, d = size, sums = d + size / 8, dsum = sums + size / 8;
     start_sums(n, a, first, sum);
+    size_t panel_size = (size_t) ((n_in / 32 + blocks - 1) / blocks * lines) * PANEL_LINE;
     for (int panel = 0; panel < a->n_panels; panel++) {
-        const uint8_t *chunk = a->panels[panel];
+        const uint8_t *chunk = a->panels[panel], *end = chunk + panel_size;
+        const uint8_t *next = panel + 1 < a->n_panels ? a->panels[panel + 1] : a->next;
+        size_t ahead = next == end || panel_size > AHEAD ? AHEAD : panel_size;
         const void *const *x = a->x + panel * a->x_stride + first;
 #pragma GCC unroll 8
         for (int c = 0; c < n; c++)
             column[c] = x[c];
         for (int b = 0; b < n_in / 32; b += blocks, chunk += lines * PANEL_LINE) {
             int left = n_in / 32 - b, n_blocks = blocks < 8 && left < blocks ? left : blocks;
-            size_t i = (size_t) b;
+            size_t i = (size_t) b, left_here = (size_t) (end - chunk);
+            const uint8_t *fetched = ahead < left_here ? chunk + ahead : next + (ahead - left_here);
             struct place at = {32 * i, d + 4 * i, sums + 4 * i, dsum + 4 * i};
 #pragma GCC unroll 2
             for (int p = 0; p < PARTS; p++)
-                add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, chunk + AHEAD, column, at, sum[p]);
+                add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, fetched, fetch && p == 0, column, at,
+                          sum[p]);
         }
     }
     store_sums(n, a, first, sum);

@@ -86,7 +86,7 @@ void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_grou
     int total = 0, g = 0, base = 0, first, last;
     for (int i = 0; i < n_groups; i++)
         total += group_pairs(&groups[i]);
-    while (worker_take(w, total, 8, &first, &last))
+    while (worker_take_run(w, total, 8, &first, &last))
         for (int i = first; i < last; i++) {
             while (i - base >= group_pairs(&groups[g]))
                 base += group_pairs(&groups[g++]);

@@ -150,7 +150,7 @@ static void combine(struct worker *w)
 {
     struct step *s = w->step;
     int d = s->model->shape.n_embd, panels = (d + PANEL_ROWS - 1) / PANEL_ROWS, first, last;
-    while (worker_take(w, panels, DOWN_PANELS, &first, &last)) {
+    while (worker_take_run(w, panels, DOWN_PANELS, &first, &last)) {
         int begin = first * PANEL_ROWS, end = last * PANEL_ROWS < d ? last * PANEL_ROWS : d;
         for (int r = 0; r < s->n_rows; r++)
             memset(s->y + (size_t) r * (size_t) d + begin, 0, (size_t) (end - begin) * sizeof(float));

@@ -15,7 +15,9 @@
 enum {
     MAX_BLOCKS = 96,
     TILE_QUERIES = 64,      /* queries of one attention item: enough to pay for unpacking a page */
-    PRODUCT_PANELS = 16     /* panels per take at most: 256 rows */
+    PRODUCT_PANELS = 16,    /* panels per take at most: 256 rows */
+    FEW_ROWS = 8,           /* as long as memory is the bound */
+    LONG_RUN = 64           /* what is fetched ahead at the end of a run is lost: 16 KiB each time */
 };
 
 /* ------------------------------------------------------------------ */
@@ -224,6 +226,11 @@ bool worker_take(struct worker *w, int n_items, int most, int *first, int *last)
     return true;
 }
 
+bool worker_take_run(struct worker *w, int n_items, int most, int *first, int *last)
+{
+    return worker_take(w, n_items, w->step->n_rows < FEW_ROWS ? LONG_RUN : most, first, last);
+}
+
 /*
  * Three counters take turns. Once all threads are past the barrier nobody uses
  * the previous phase's counter any more, and the one after next can be cleared.
@@ -303,7 +310,7 @@ void worker_products(struct worker *w, const struct product *products, int n)
     int total = 0, first, last;
     for (int i = 0; i < n; i++)
         total += weight_panels(products[i].w);
-    while (worker_take(w, total, PRODUCT_PANELS, &first, &last)) {
+    while (worker_take_run(w, total, PRODUCT_PANELS, &first, &last)) {
         int base = 0;
         for (int i = 0; i < n; i++) {
             int panels = weight_panels(products[i].w);

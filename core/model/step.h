@@ -174,6 +174,9 @@ void step_run_nextn(struct step *step);
  */
 bool worker_take(struct worker *w, int n_items, int most, int *first, int *last);
 
+/* The same for items that read weights: while few rows wait for them, longer runs, which memory is read faster in. */
+bool worker_take_run(struct worker *w, int n_items, int most, int *first, int *last);
+
 /* Ends a phase: all threads wait for each other, and the item counter starts anew. */
 void worker_sync(struct worker *w);
 
