@@ -100,6 +100,12 @@ static inline size_t weight_panel_index(const struct weight *w, int mat, int i)
     return w->side_by_side ? p * (size_t) w->n_mats + m : m * (size_t) weight_panels(w) + p;
 }
 
+/* Where that panel lies; NULL where the weight is not packed. */
+static inline const uint8_t *weight_panel(const struct weight *w, int mat, int i)
+{
+    return w->panels ? w->panels + weight_panel_index(w, mat, i) * panel_size(w->type, w->n_in) : NULL;
+}
+
 /*
  * Packs up to 16 rows of file format at src (n_rows of them exist) into one panel
  * at dst (64-aligned). n_in is a multiple of the format's block.
@@ -239,9 +245,9 @@ void matmul_panels(const struct kernels *k, const struct weight *w, int mat, int
 
 /*
  * y[c][r] += sum over m < n_mats of W_mats[m] . x[m * n_cols + c], matrix after matrix: the bits are those of n_mats
- * calls, one for each matrix.
+ * calls, one for each matrix. `next` is where reading will go on behind them, to be fetched; NULL: not known.
  */
 void matmul_add_panels(const struct kernels *k, const struct weight *w, const int mats[], int n_mats, int first,
-                       int last, const void *const x[], int n_cols, float *const y[], void *scratch);
+                       int last, const void *const x[], int n_cols, float *const y[], const void *next, void *scratch);
 
 #endif

@@ -32,9 +32,12 @@ static const void *pack_at(const struct kernels *k, const struct weight *w, int 
     return scratch;
 }
 
-/* Panels first .. last - 1 of n_panels matrices, no more than MOST_MATS, with one group of columns, which `a` holds. */
+/*
+ * Panels first .. last - 1 of n_panels matrices, no more than MOST_MATS, with one group of columns, which `a` holds.
+ * Reading goes on at `next`, or straight on.
+ */
 static void multiply(const struct kernels *k, const struct weight *w, const int mats[], int first, int last,
-                     struct panel_product a, float *const y[], void *scratch)
+                     struct panel_product a, float *const y[], const void *next, void *scratch)
 {
     const void *panels[MOST_MATS];
     float *out[MOST_COLUMNS];
@@ -51,8 +54,12 @@ static void multiply(const struct kernels *k, const struct weight *w, const int 
         for (int m = 0; m < a.n_panels; m++)
             panels[m] = w->panels ? w->panels + weight_panel_index(w, mats[m], i) * size
                                   : pack_at(k, w, mats[m], i, a.n_rows, scratch);
-        int after = i + 1 < last ? mats[0] : mats[a.n_panels - 1];
-        a.next = w->panels ? w->panels + weight_panel_index(w, after, i + 1) * size : scratch;
+        if (i + 1 == last && next)
+            a.next = next;
+        else if (w->panels)
+            a.next = w->panels + weight_panel_index(w, mats[i + 1 < last ? 0 : a.n_panels - 1], i + 1) * size;
+        else
+            a.next = scratch;
         k->panel_product[w->type](&a);
     }
 }
@@ -63,18 +70,18 @@ void matmul_panels(const struct kernels *k, const struct weight *w, int mat, int
     int most = group_columns(w);
     for (int c = 0; c < n_cols; c += most) {
         struct panel_product a = {.n_panels = 1, .x = x + c, .n_cols = n_cols - c < most ? n_cols - c : most};
-        multiply(k, w, &mat, first, last, a, y + c, scratch);
+        multiply(k, w, &mat, first, last, a, y + c, NULL, scratch);
     }
 }
 
 void matmul_add_panels(const struct kernels *k, const struct weight *w, const int mats[], int n_mats, int first,
-                       int last, const void *const x[], int n_cols, float *const y[], void *scratch)
+                       int last, const void *const x[], int n_cols, float *const y[], const void *next, void *scratch)
 {
     int most = group_columns(w), at_once = w->panels ? MOST_MATS : 1;
     for (int c = 0; c < n_cols; c += most)
         for (int m = 0; m < n_mats; m += at_once) {
             struct panel_product a = {.n_panels = n_mats - m < at_once ? n_mats - m : at_once, .x = x + m * n_cols + c,
                                       .x_stride = n_cols, .n_cols = n_cols - c < most ? n_cols - c : most, .add = true};
-            multiply(k, w, mats + m, first, last, a, y + c, scratch);
+            multiply(k, w, mats + m, first, last, a, y + c, next, scratch);
         }
 }

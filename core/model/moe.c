@@ -107,8 +107,8 @@ static void route(struct worker *w, const struct layer *l, const struct add_norm
     worker_sync_rows(w, 16, choose_rows, NULL, group_by_expert);
 }
 
-/* Output rows of panels from .. to - 1: what n groups that are all of the same rows add to y. */
-static void add_groups(struct worker *w, const struct expert_group *g, int n, int from, int to)
+/* Output rows of panels from .. to - 1: what n groups that are all of the same rows add to y, before `next` is read. */
+static void add_groups(struct worker *w, const struct expert_group *g, int n, int from, int to, const void *next)
 {
     struct step *s = w->step;
     const struct weight *down = &g->ffn->down;
@@ -126,7 +126,7 @@ static void add_groups(struct worker *w, const struct expert_group *g, int n, in
         }
         for (int c = 0; c < columns; c++)
             y[c] = s->y + (size_t) s->moe.pair_row[g->first + c0 + c] * (size_t) d;
-        matmul_add_panels(s->kernels, down, mats, n, from, to, x, columns, y, unpack);
+        matmul_add_panels(s->kernels, down, mats, n, from, to, x, columns, y, next, unpack);
         const float *bias = g->ffn->down_bias ? g->ffn->down_bias + (size_t) g->mat * (size_t) d + first : NULL;
         for (int c = 0; bias && c < columns; c++)
             s->kernels->add_scaled(y[c] + first, s->moe.pair_weight[g->first + c0 + c], bias,
@@ -156,7 +156,9 @@ static void combine(struct worker *w)
             memset(s->y + (size_t) r * (size_t) d + begin, 0, (size_t) (end - begin) * sizeof(float));
         for (int g = 0, n; g < s->moe.n_groups; g += n) {
             n = groups_together(s, g);
-            add_groups(w, &s->moe.groups[g], n, first, last);
+            const struct expert_group *then = g + n < s->moe.n_groups ? &s->moe.groups[g + n] : NULL;
+            const void *next = then ? weight_panel(&then->ffn->down, then->mat, first) : NULL;
+            add_groups(w, &s->moe.groups[g], n, first, last, next);
         }
         lora_combine(w, first, last);
     }

@@ -16,7 +16,7 @@ enum {
     MAX_BLOCKS = 96,
     TILE_QUERIES = 64,      /* queries of one attention item: enough to pay for unpacking a page */
     PRODUCT_PANELS = 16,    /* panels per take at most: 256 rows */
-    FEW_ROWS = 8,           /* as long as memory is the bound */
+    FEW_ROWS = 33,          /* as long as memory is the bound */
     LONG_RUN = 64           /* what is fetched ahead at the end of a run is lost: 16 KiB each time */
 };
 

@@ -414,7 +414,7 @@ static void a_sum_over_matrices_has_the_bits_of_its_terms(void **state)
         struct result start = want;
         for (int i = 0; i < MATS; i++)
             matmul_add_panels(kernels_for(CPU_SCALAR), &packed, mats + i, 1, 0, last, c.x + i * COLUMNS, COLUMNS, want.y,
-                              NULL);
+                              NULL, NULL);
         multiply(kernels_for(CPU_SCALAR), &packed, mats[0], &c, COLUMNS, &got);
         double first = got.values[1][4];
         for (int i = 1; i < MATS; i++) {
@@ -431,7 +431,7 @@ static void a_sum_over_matrices_has_the_bits_of_its_terms(void **state)
                 result_clear(&got);
                 memcpy(got.values, start.values, sizeof got.values);
                 matmul_add_panels(kernels_for((enum cpu_level) level), forms[form], mats, MATS, 0, last, c.x, COLUMNS,
-                                  got.y, scratch);
+                                  got.y, form ? m.rows : NULL, scratch);
                 assert_same(&m.weight, cpu_level_name((enum cpu_level) level), COLUMNS, &want, &got);
             }
         free(panels);
