@@ -3,9 +3,9 @@
 //     node bench/compare.mjs --ours build/bin/dsr1 --peer NAME=FOLDER[,FLAG..][;FLAG..] ... -m MODEL.gguf [OPTION]...
 //
 // FOLDER holds a peer's llama-bench and llama-batched-bench. FLAGs are given to the first, or, behind the semicolon, to
-// the second, which is not told the same ("mla=3" is "-mla 3", "rtr" is "-rtr"). A pair is one run of ours and one of each peer, minutes apart at most: on a shared machine only such
-// figures can be compared. The result is one JSON object with every figure, and the median over the pairs of ours
-// over the best peer's.
+// the second, which is not told the same ("mla=3" is "-mla 3", "rtr" is "-rtr"). A pair is one run of ours and one of
+// each peer, minutes apart at most: on a shared machine only such figures can be compared. The result is one JSON
+// object with every figure, and the median over the pairs of ours over the best peer's.
 //
 //     -t N            threads (2)
 //     -p N,..         prompts (512)
@@ -21,13 +21,13 @@ import {existsSync, readFileSync, writeFileSync} from "node:fs";
 import {cpus} from "node:os";
 import {join} from "node:path";
 
+const o = {threads: 2, prompts: [512], n: 32, batches: [1], pairs: 3, peers: [], oursEnv: {}, peerEnv: {}};
+const numbers = (text) => text === "" ? [] : text.split(",").map(Number);
+const assign = (to) => (text) => { const [name, ...value] = text.split("="); to[name] = value.join("="); };
 const flagsOf = (text) => text.split(",").filter(Boolean).flatMap((flag) => {
     const [name, ...value] = flag.split("=");
     return [name.length > 4 ? `--${name}` : `-${name}`, ...value];
 });
-const o = {threads: 2, prompts: [512], n: 32, batches: [1], pairs: 3, peers: [], oursEnv: {}, peerEnv: {}};
-const numbers = (text) => text === "" ? [] : text.split(",").map(Number);
-const assign = (to) => (text) => { const [name, ...value] = text.split("="); to[name] = value.join("="); };
 const options = {
     "--ours": (v) => o.ours = v, "-m": (v) => o.model = v, "-t": (v) => o.threads = Number(v),
     "-p": (v) => o.prompts = numbers(v), "-n": (v) => o.n = Number(v), "-b": (v) => o.batches = numbers(v),
@@ -51,9 +51,9 @@ if (!o.ours || !o.model) {
 }
 
 function run(program, args, env) {
-    const result = spawnSync(program, args.map(String), {env: {...process.env, ...env}, maxBuffer: 1 << 26});
+    const result = spawnSync(program, args.map(String), {env: {...process.env, ...env}, encoding: "utf8", maxBuffer: 1 << 26});
     if (result.status !== 0)
-        throw new Error(`${program} ${args.join(" ")}: ${result.stderr.toString().slice(-2000)}`);
+        throw new Error(`${program} ${args.join(" ")}: ${result.stderr.slice(-2000)}`);
     return result;
 }
 
@@ -78,8 +78,7 @@ function bench(peer, figures) {
         return;
     const args = ["-m", o.model, "-t", o.threads, "-r", 1, "-o", "json", "-n", single ? o.n : 0, ...peer.flags];
     const {stdout} = run(join(peer.folder, "llama-bench"), [...args, "-p", o.prompts.join() || 0], o.peerEnv);
-    const out = stdout.toString();
-    for (const row of JSON.parse(out.slice(out.indexOf("["))))
+    for (const row of JSON.parse(stdout.slice(stdout.indexOf("["))))
         figures[row.n_gen ? "b1" : `p${row.n_prompt}`] = row.avg_ts;
 }
 
@@ -88,11 +87,11 @@ function batchedBench(peer, figures) {
     if (batches.length === 0)
         return;
     const context = Math.max(...batches) * (16 + o.n) + 64;
-    /* One peer writes its table to one stream, another to the other. */
-    const result = run(join(peer.folder, "llama-batched-bench"),
-                       ["-m", o.model, "-t", o.threads, "-tb", o.threads, "-c", context, "-b", 2048, "-npp", 16, "-ntg", o.n,
-                        "-npl", batches.join(), ...peer.batchedFlags], o.peerEnv);
-    for (const line of `${result.stdout}\n${result.stderr}`.split("\n")) {
+    const args = ["-m", o.model, "-t", o.threads, "-tb", o.threads, "-c", context, "-b", 2048, "-npp", 16, "-ntg", o.n];
+    // One peer writes its table to one stream, another to the other.
+    const {stdout, stderr} = run(join(peer.folder, "llama-batched-bench"),
+                                 [...args, "-npl", batches.join(), ...peer.batchedFlags], o.peerEnv);
+    for (const line of `${stdout}\n${stderr}`.split("\n")) {
         const cells = line.split("|").map((c) => Number(c));
         if (cells.length > 8 && cells[3] > 0)
             figures[`b${cells[3]}`] = cells[8];

@@ -429,16 +429,14 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
 {
     const uint8_t *column[WIDEST];
     floats sum[PARTS][WIDEST];
-    /* Q6_K comes back to its high bits, which is no plain run. */
-    bool fetch = n > 1 || type == TENSOR_Q6_K || a->fetch;
     int n_in = a->n_in;
     size_t size = (size_t) n_in, d = size, sums = d + size / 8, dsum = sums + size / 8;
     start_sums(n, a, first, sum);
-    size_t panel_size = (size_t) ((n_in / 32 + blocks - 1) / blocks * lines) * PANEL_LINE;
+    size_t bytes = (size_t) ((n_in / 32 + blocks - 1) / blocks * lines) * PANEL_LINE;
     for (int panel = 0; panel < a->n_panels; panel++) {
-        const uint8_t *chunk = a->panels[panel], *end = chunk + panel_size;
+        const uint8_t *chunk = a->panels[panel], *end = chunk + bytes;
         const uint8_t *next = panel + 1 < a->n_panels ? a->panels[panel + 1] : a->next;
-        size_t ahead = next == end || panel_size > AHEAD ? AHEAD : panel_size;
+        size_t ahead = next == end || bytes > AHEAD ? AHEAD : bytes;
         const void *const *x = a->x + panel * a->x_stride + first;
 #pragma GCC unroll 8
         for (int c = 0; c < n; c++)
@@ -450,7 +448,7 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
             struct place at = {32 * i, d + 4 * i, sums + 4 * i, dsum + 4 * i};
 #pragma GCC unroll 2
             for (int p = 0; p < PARTS; p++)
-                add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, fetched, fetch && p == 0, column, at,
+                add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, fetched, a->fetch && p == 0, column, at,
                           sum[p]);
         }
     }
