@@ -155,6 +155,7 @@ list(Shared *block, EngineRequest *request, int kind, const char *adapter)
 		{
 			.id = request->number,
 			.pid = MyProcPid,
+			.request = request->id,
 			.database = MyDatabaseId,
 			.login = GetSessionUserId(),
 			.role = GetUserId(),

@@ -913,7 +913,8 @@ GRANT SELECT ON dsr1_jobs, dsr1_job_errors, dsr1_stat_progress_job TO PUBLIC;
 
 CREATE FUNCTION dsr1_stat_requests(OUT id bigint, OUT pid int, OUT datid oid, OUT login oid, OUT role oid,
                                    OUT kind text, OUT state text, OUT job bigint, OUT began timestamptz,
-                                   OUT adapter text)
+                                   OUT adapter text, OUT prompt_tokens int, OUT cached_tokens int,
+                                   OUT generated_tokens int)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'sql_stat_requests'
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
@@ -944,6 +945,7 @@ REVOKE EXECUTE ON FUNCTION dsr1_stat_reset(oid) FROM PUBLIC;
 
 CREATE VIEW dsr1_stat_requests AS
     SELECT r.id, r.pid, d.datname, pg_catalog.pg_get_userbyid(r.role) AS role, r.kind, r.state,
+           r.prompt_tokens, r.cached_tokens, r.generated_tokens,
            pg_catalog.clock_timestamp() - r.began AS wait, r.job, a.query_id, a.query,
            COALESCE((SELECT pg_catalog.min(d.name::pg_catalog.text) FROM @extschema@.dsr1_adapter d
                       WHERE d.digest = r.adapter), r.adapter) AS adapter
@@ -952,7 +954,10 @@ CREATE VIEW dsr1_stat_requests AS
            LEFT JOIN pg_catalog.pg_database d ON d.oid = r.datid;
 
 COMMENT ON VIEW dsr1_stat_requests IS 'requests to the inference engine that are on their way';
-COMMENT ON COLUMN dsr1_stat_requests.state IS 'waiting (for the engine to come, or for the role''s other requests), running or cancelled';
+COMMENT ON COLUMN dsr1_stat_requests.state IS 'waiting (for the engine to come, or for the role''s other requests), queued (in the engine), prefill (its prompt is computed), decode (its answer is) or cancelled';
+COMMENT ON COLUMN dsr1_stat_requests.prompt_tokens IS 'of its prompt, as the engine knows them; NULL before it does';
+COMMENT ON COLUMN dsr1_stat_requests.cached_tokens IS 'of them, found computed';
+COMMENT ON COLUMN dsr1_stat_requests.generated_tokens IS 'of its answer until now';
 COMMENT ON COLUMN dsr1_stat_requests.adapter IS 'its name in this database, else its digest; NULL for none';
 COMMENT ON COLUMN dsr1_stat_requests.query IS 'the statement; of other roles for members of pg_read_all_stats only';
 

@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#define TRY_MS	2000			/* an engine that has not answered a question then hangs */
 #define LIVES	2				/* in flight at so many deaths, a request has failed */
 
 static dlist_head requests = DLIST_STATIC_INIT(requests);
@@ -458,13 +459,21 @@ engine_requests_pump(long timeout_ms)
 bool
 engine_request_try(EngineRequest *request)
 {
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TRY_MS);
+
 	request->lives = 1;
 	drop_stale_connection();
 	if (!connection_is_open() && !connection_try_open())
 		return false;
 	send_new();
 	while (request->state == REQUEST_SENT)
-		pump(-1);
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+
+		if (left <= 0)
+			return false;
+		pump(left);
+	}
 	return request->state == REQUEST_ANSWERED && request->answer_type != WIRE_ERROR;
 }
 

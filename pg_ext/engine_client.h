@@ -95,8 +95,9 @@ extern void engine_request_raise(const EngineRequest *request) pg_attribute_nore
 extern void engine_requests_pump(long timeout_ms);
 
 /*
- * Sends only if the engine is ready now, and waits for the answer of this one
- * engine: false if there is none, or it ended meanwhile.
+ * For what takes the engine no time.  Sends only if it is ready now, and waits
+ * for the answer of this one engine: false if there is none, or it ended
+ * meanwhile, or has not answered after two seconds.
  */
 extern bool engine_request_try(EngineRequest *request);
 

@@ -15,10 +15,10 @@
 
 #include "batch_explain.h"
 #include "batch_node.h"
-#include "engine_client.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "rows.h"
+#include "stat_rows.h"
 #include "utils/builtins.h"
 #include "utils/plancache.h"
 #include "utils/snapmgr.h"
@@ -106,19 +106,18 @@ estimate_query(const char *query, Estimate *estimate)
 static double
 prefill_speed(void)
 {
-	EngineRequest *request = engine_request_new();
+	EngineRequest *request = stat_ask(WIRE_STATS, WIRE_STATS_RESULT);
 	struct wire_stats stats = {0};
 	double		speed = 0;
 
-	if (wire_put_bare(&request->frame, WIRE_STATS, request->id) && engine_request_try(request))
+	if (request)
 	{
 		struct wire_frame frame = engine_request_answer(request);
 
-		if (frame.type == WIRE_STATS_RESULT && wire_get_stats_result(&frame, &stats) == DSR1_OK &&
-			stats.engine.prefill_s > 0)
+		if (wire_get_stats_result(&frame, &stats) == DSR1_OK && stats.engine.prefill_s > 0)
 			speed = (double) (stats.engine.prompt_tokens - stats.engine.cached_tokens) / stats.engine.prefill_s;
+		engine_request_free(request);
 	}
-	engine_request_free(request);
 	return speed;
 }
 

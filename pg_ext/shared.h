@@ -64,6 +64,7 @@ typedef struct SharedRequest
 {
 	uint64		id;				/* unique while the server runs; 0: a free place */
 	pid_t		pid;
+	uint64		request;		/* its id on that process's connection */
 	Oid			database;
 	Oid			login;			/* whose quota it uses */
 	Oid			role;			/* who asked */

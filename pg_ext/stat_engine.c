@@ -13,10 +13,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "engine_client.h"
 #include "engine_error.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "stat_rows.h"
 #include "state.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -79,23 +79,15 @@ add_figures(Row *row, const struct wire_stats *stats)
 	set_ratio(row, TOK_S_DECODE, engine->completion_tokens, engine->decode_s);
 }
 
-static bool
-ask_engine(struct wire_stats *stats)
+static void
+add_answer(Row *row, const EngineRequest *request)
 {
-	EngineRequest *request = engine_request_new();
-	bool		answered;
+	struct wire_frame frame = engine_request_answer(request);
+	struct wire_stats stats;
 
-	answered = wire_put_bare(&request->frame, WIRE_STATS, request->id) &&
-		engine_request_try(request);
-	if (answered)
-	{
-		struct wire_frame frame = engine_request_answer(request);
-
-		if (frame.type != WIRE_STATS_RESULT || wire_get_stats_result(&frame, stats) < 0)
-			engine_answer_broken();
-	}
-	engine_request_free(request);
-	return answered;
+	if (wire_get_stats_result(&frame, &stats) < 0)
+		engine_answer_broken();
+	add_figures(row, &stats);
 }
 
 PG_FUNCTION_INFO_V1(sql_stat_engine);
@@ -105,7 +97,7 @@ sql_stat_engine(PG_FUNCTION_ARGS)
 {
 	TupleDesc	descriptor;
 	State		state;
-	struct wire_stats stats;
+	EngineRequest *request;
 	Row			row;
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE ||
@@ -114,7 +106,11 @@ sql_stat_engine(PG_FUNCTION_ARGS)
 	memset(row.nulls, true, sizeof(row.nulls));
 	state_read(&state);
 	add_state(&row, &state);
-	if (state.phase == ENGINE_READY && ask_engine(&stats))
-		add_figures(&row, &stats);
+	request = stat_ask(WIRE_STATS, WIRE_STATS_RESULT);
+	if (request)
+	{
+		add_answer(&row, request);
+		engine_request_free(request);
+	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, row.values, row.nulls)));
 }

@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "admission.h"
 #include "catalog/pg_authid.h"
+#include "engine_error.h"
 #include "miscadmin.h"
 #include "shared.h"
 #include "stat_rows.h"
@@ -19,8 +20,70 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define REQUEST_COLUMNS	10
+#define REQUEST_COLUMNS	13
 #define USAGE_COLUMNS	11
+
+static int
+compare_progress(const void *a, const void *b)
+{
+	const struct wire_progress *left = a;
+	const struct wire_progress *right = b;
+
+	if (left->pid != right->pid)
+		return left->pid < right->pid ? -1 : 1;
+	return left->request < right->request ? -1 : left->request > right->request;
+}
+
+/* The engine's list, by process and request; NULL where no engine is. */
+static struct wire_requests *
+ask_progress(void)
+{
+	EngineRequest *request = stat_ask(WIRE_REQUESTS, WIRE_REQUESTS_RESULT);
+	struct wire_requests *list = NULL;
+
+	if (request)
+	{
+		struct wire_frame frame = engine_request_answer(request);
+
+		list = palloc(sizeof(*list));
+		if (wire_get_requests_result(&frame, list) < 0)
+			engine_answer_broken();
+		qsort(list->list, list->n, sizeof(list->list[0]), compare_progress);
+		engine_request_free(request);
+	}
+	return list;
+}
+
+static const dsr1_progress *
+find_progress(const struct wire_requests *list, const SharedRequest *request)
+{
+	struct wire_progress key = {.pid = (uint32_t) request->pid, .request = request->request};
+	struct wire_progress *found = NULL;
+
+	if (list && request->sent)
+		found = bsearch(&key, list->list, list->n, sizeof(key), compare_progress);
+	return found ? &found->progress : NULL;
+}
+
+/* What was sent and is not in the engine's list is on its way there, or back. */
+static const char *
+state_name(const SharedRequest *request, const dsr1_progress *progress)
+{
+	if (request->cancelled)
+		return "cancelled";
+	if (!request->sent)
+		return "waiting";
+	switch (progress ? progress->phase : DSR1_PHASE_QUEUED)
+	{
+		case DSR1_PHASE_PREFILL:
+			return "prefill";
+		case DSR1_PHASE_DECODE:
+			return "decode";
+		case DSR1_PHASE_QUEUED:
+			break;
+	}
+	return "queued";
+}
 
 PG_FUNCTION_INFO_V1(sql_stat_requests);
 
@@ -30,6 +93,7 @@ sql_stat_requests(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = stat_rows_begin(fcinfo, REQUEST_COLUMNS);
 	Shared	   *block = shared();
 	SharedRequest *copy = palloc(block->n_requests * sizeof(SharedRequest));
+	struct wire_requests *list = ask_progress();
 
 	LWLockAcquire(&block->lock, LW_SHARED);
 	memcpy(copy, block->requests, block->n_requests * sizeof(SharedRequest));
@@ -37,6 +101,7 @@ sql_stat_requests(PG_FUNCTION_ARGS)
 	for (int i = 0; i < block->n_requests; i++)
 	{
 		SharedRequest *request = &copy[i];
+		const dsr1_progress *progress = find_progress(list, request);
 		bool		nulls[REQUEST_COLUMNS] = {false};
 		Datum		values[REQUEST_COLUMNS];
 
@@ -48,12 +113,19 @@ sql_stat_requests(PG_FUNCTION_ARGS)
 		values[3] = ObjectIdGetDatum(request->login);
 		values[4] = ObjectIdGetDatum(request->role);
 		values[5] = CStringGetTextDatum(admission_kind_name(request->kind));
-		values[6] = CStringGetTextDatum(request->cancelled ? "cancelled" : request->sent ? "running" : "waiting");
+		values[6] = CStringGetTextDatum(state_name(request, progress));
 		values[7] = Int64GetDatum(request->job);
 		nulls[7] = request->job == 0;
 		values[8] = TimestampTzGetDatum(request->began);
 		values[9] = CStringGetTextDatum(request->adapter);
 		nulls[9] = request->adapter[0] == '\0';
+		if (progress)
+		{
+			values[10] = Int32GetDatum(progress->prompt_tokens);
+			values[11] = Int32GetDatum(progress->cached_tokens);
+			values[12] = Int32GetDatum(progress->completion_tokens);
+		}
+		nulls[10] = nulls[11] = nulls[12] = progress == NULL;
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * stat_rows.c
- *	  functions that return a set of rows, as a whole
+ *	  what functions behind views share: asking the engine, and returning a set of rows as a whole
  *
  * SPDX-License-Identifier: PostgreSQL
  *
@@ -9,9 +9,31 @@
  */
 #include "postgres.h"
 
+#include "engine_error.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "stat_rows.h"
+#include "state.h"
+
+EngineRequest *
+stat_ask(enum wire_type question, enum wire_type wanted)
+{
+	State		state;
+	EngineRequest *request;
+
+	state_read(&state);
+	if (state.phase != ENGINE_READY)
+		return NULL;
+	request = engine_request_new();
+	if (!wire_put_bare(&request->frame, question, request->id) || !engine_request_try(request))
+	{
+		engine_request_free(request);
+		return NULL;
+	}
+	if (engine_request_answer(request).type != wanted)
+		engine_answer_broken();
+	return request;
+}
 
 ReturnSetInfo *
 stat_rows_begin(FunctionCallInfo fcinfo, int n_columns)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * stat_rows.h
- *	  functions that return a set of rows, as a whole
+ *	  what functions behind views share: asking the engine, and returning a set of rows as a whole
  *
  * SPDX-License-Identifier: PostgreSQL
  *
@@ -10,9 +10,16 @@
 #ifndef STAT_ROWS_H
 #define STAT_ROWS_H
 
+#include "engine_client.h"
 #include "fmgr.h"
 #include "nodes/execnodes.h"
 #include "utils/tuplestore.h"
+
+/*
+ * The engine's answer to a question without fields, of the type wanted, or NULL where no engine is: looking starts none.
+ * Free it with engine_request_free().
+ */
+extern EngineRequest *stat_ask(enum wire_type question, enum wire_type wanted);
 
 /* The set to put rows of so many columns into; it is what the function returns. */
 extern ReturnSetInfo *stat_rows_begin(FunctionCallInfo fcinfo, int n_columns);

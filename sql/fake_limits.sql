@@ -72,10 +72,10 @@ GRANT CREATE ON SCHEMA public TO regress_dsr1_other;
 SELECT dsr1_annotate('slow', 'answer', '{body}{id}', '{"retries": 0}') AS job \gset
 \c - :admin
 DO $$ BEGIN
-    WHILE (SELECT count(*) FROM dsr1_stat_requests WHERE state = 'running') < 4 LOOP PERFORM pg_sleep(0.01); END LOOP;
+    WHILE (SELECT count(*) FROM dsr1_stat_requests WHERE state = 'decode') < 4 LOOP PERFORM pg_sleep(0.01); END LOOP;
 END $$;
 SELECT datname = current_database() AS here, role, kind, state, job = :job AS job, count(*), count(DISTINCT pid) AS workers,
-       min(query) = 'dsr1 job ' || :job AS query
+       min(query) = 'dsr1 job ' || :job AS query, min(prompt_tokens) AS prompt, min(cached_tokens) AS cached, min(generated_tokens) AS generated
   FROM dsr1_stat_requests GROUP BY 1, 2, 3, 4, 5, pid, job;
 \c - regress_dsr1_other
 SELECT dsr1_complete('one more');

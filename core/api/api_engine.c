@@ -37,6 +37,11 @@ void dsr1_engine_cancel(dsr1_engine *engine, uint64_t id)
     engine_cancel(inner(engine), id);
 }
 
+bool dsr1_engine_get_progress(const dsr1_engine *engine, uint64_t id, dsr1_progress *progress)
+{
+    return engine_get_progress(inner(engine), id, progress);
+}
+
 int dsr1_engine_step(dsr1_engine *engine, dsr1_error *err)
 {
     return engine_step(inner(engine), err);

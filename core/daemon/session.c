@@ -93,6 +93,7 @@ static void take_hello(struct session *session, const struct wire_frame *frame)
     /* Ours goes out even to a stranger, so that it can tell which version it met. */
     session_put(session, wire_put_hello(&session->out, &ours));
     session->greeted = status == DSR1_OK;
+    session->pid = theirs.pid;
     session->scope = (uint64_t) theirs.database << 32 | theirs.role;
     if (!session->greeted) {
         char message[100];
@@ -120,6 +121,7 @@ static void take_frame(struct session *session, const struct wire_frame *frame)
     case WIRE_RELOAD: query_reload(session, frame); break;
     case WIRE_CANCEL: work_cancel(session, frame->request); break;
     case WIRE_STATS: query_stats(session, frame); break;
+    case WIRE_REQUESTS: work_list(session, frame); break;
     case WIRE_PING: session_put(session, wire_put_bare(&session->out, WIRE_PONG, frame->request)); break;
     default:
         /* Its size is known, so a newer client's request can be declined alone. */

@@ -19,6 +19,7 @@ struct session {
     struct session *next;
     int fd;
     bool greeted;           /* its HELLO was accepted */
+    uint32_t pid;           /* of its HELLO */
     uint64_t scope;         /* who may share prefixes with it: database and role of its HELLO */
     bool ending;            /* close when all output is written; nothing more is read */
     bool dead;              /* close now */

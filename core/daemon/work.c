@@ -396,6 +396,24 @@ void work_cancel(struct session *session, uint64_t request)
     give_up(work);
 }
 
+void work_list(struct session *session, const struct wire_frame *frame)
+{
+    struct wire_requests *list = calloc(1, sizeof *list);
+    for (struct work *work = session->server->works; list && work && list->n < WIRE_REQUESTS_MAX; work = work->next) {
+        const struct work *computed = work->leader ? work->leader : work;
+        struct wire_progress p = {.request = work->request};
+        if (!is_heard(work) || !dsr1_engine_get_progress(work->served->engine, computed->id, &p.progress))
+            continue;
+        p.pid = work->session->pid;
+        list->list[list->n++] = p;
+    }
+    if (list)
+        session_put(session, wire_put_requests_result(&session->out, frame->request, list));
+    else
+        session_say_error(session, frame->request, DSR1_ERR_NOMEM, "out of memory for the list of requests");
+    free(list);
+}
+
 void work_abandon(struct session *session)
 {
     for (struct work *work = session->server->works, *next; work; work = next) {

@@ -16,6 +16,9 @@ void work_embed(struct session *session, const struct wire_frame *frame);
 /* Asks the engine to end a request; an unknown or finished one is ignored. */
 void work_cancel(struct session *session, uint64_t request);
 
+/* Answers which requests there are, and how far each is. */
+void work_list(struct session *session, const struct wire_frame *frame);
+
 /* The session ends: cancels all that it asked for; nobody hears of it any more. */
 void work_abandon(struct session *session);
 

@@ -381,6 +381,25 @@ DSR1_API dsr1_status dsr1_engine_submit(dsr1_engine *engine, const dsr1_request 
  */
 DSR1_API void dsr1_engine_cancel(dsr1_engine *engine, uint64_t id);
 
+typedef enum dsr1_phase {
+    DSR1_PHASE_QUEUED = 0,
+    DSR1_PHASE_PREFILL = 1,                  /* its prompt is being computed */
+    DSR1_PHASE_DECODE = 2                    /* its answer is */
+} dsr1_phase;
+
+typedef struct dsr1_progress {
+    dsr1_phase phase;
+    int prompt_tokens;                       /* of the prompt; known while it waits, too */
+    int cached_tokens;                       /* of them, found computed */
+    int completion_tokens;
+} dsr1_progress;
+
+/*
+ * How far a request was after the last step. Callable from any thread; false
+ * for an unknown or finished id.
+ */
+DSR1_API bool dsr1_engine_get_progress(const dsr1_engine *engine, uint64_t id, dsr1_progress *progress);
+
 /*
  * Computes one batch. Returns the number of requests that are not done yet (0:
  * idle, nothing to do until the next submit), or a negative dsr1_status after

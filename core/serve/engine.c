@@ -203,6 +203,7 @@ static struct request **bucket(const struct engine *e, uint64_t id)
 /* Gives the request an id and a place in line. False: no memory. */
 static bool enter(struct engine *e, struct request *r, uint64_t client)
 {
+    r->progress.prompt_tokens = r->n_prompt;
     r->lane = lane_join(&e->lanes, client, r->priority);
     if (!r->lane)
         return false;
@@ -279,17 +280,36 @@ static void end_queued(struct engine *e, struct request *r, dsr1_finish finish)
     e->over = r;
 }
 
-void engine_cancel(struct engine *e, uint64_t id)
+/* Under the lock. */
+static struct request *find(const struct engine *e, uint64_t id)
 {
-    pthread_mutex_lock(&e->lock);
     struct request *r = *bucket(e, id);
     while (r && r->id != id)
         r = r->next_by_id;
+    return r;
+}
+
+void engine_cancel(struct engine *e, uint64_t id)
+{
+    pthread_mutex_lock(&e->lock);
+    struct request *r = find(e, id);
     if (r && r->state == REQUEST_QUEUED)
         end_queued(e, r, DSR1_FINISH_CANCELLED);
     else if (r)
         r->cancelled = true;
     pthread_mutex_unlock(&e->lock);
+}
+
+bool engine_get_progress(struct engine *e, uint64_t id, dsr1_progress *progress)
+{
+    pthread_mutex_lock(&e->lock);
+    const struct request *r = find(e, id);
+    if (r)
+        *progress = r->progress;
+    if (r && r->state == REQUEST_QUEUED)
+        progress->phase = DSR1_PHASE_QUEUED;
+    pthread_mutex_unlock(&e->lock);
+    return r != NULL;
 }
 
 /* ------------------------------------------------------------------ */
@@ -357,6 +377,14 @@ static void retire_queued(struct engine *e, struct request *over)
     }
 }
 
+/* Under the lock. */
+static void note_progress(struct request *r)
+{
+    r->progress.phase = r->n_computed < r->n_prompt ? DSR1_PHASE_PREFILL : DSR1_PHASE_DECODE;
+    r->progress.cached_tokens = r->n_cached;
+    r->progress.completion_tokens = r->n_tokens - r->n_prompt;
+}
+
 static void count_step(struct engine *e, int n_rows, int n_prompt, double seconds)
 {
     int n_draft = 0;
@@ -364,6 +392,7 @@ static void count_step(struct engine *e, int n_rows, int n_prompt, double second
     for (int i = 0; i < e->n_running; i++) {
         e->running[i].request->lane->served += e->running[i].n;
         n_draft += e->running[i].n_draft;
+        note_progress(e->running[i].request);
     }
     e->stats.n_steps++;
     e->stats.n_step_rows += (uint64_t) n_rows;

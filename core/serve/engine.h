@@ -16,7 +16,7 @@
  *   score.c     continuations of a prompt; lane.c who waits
  *   draft.c     tokens guessed by what stood before; guess.c by the model; obey.c what an answer must be
  *
- * submit, cancel and get_stats may be called from any thread; `lock` guards the
+ * submit, cancel, get_progress and get_stats may be called from any thread; `lock` guards the
  * lanes, the requests by id, the set of running requests and the statistics.
  *
  * SPDX-License-Identifier: PostgreSQL
@@ -83,6 +83,7 @@ void engine_close(struct engine *engine);
 /* Contracts of the dsr1_engine functions. */
 dsr1_status engine_submit(struct engine *engine, const dsr1_request *request, uint64_t *id, dsr1_error *err);
 void engine_cancel(struct engine *engine, uint64_t id);
+bool engine_get_progress(struct engine *engine, uint64_t id, dsr1_progress *progress);
 int engine_step(struct engine *engine, dsr1_error *err);
 void engine_get_stats(struct engine *engine, dsr1_engine_stats *stats);
 

@@ -66,6 +66,7 @@ struct request {
     dsr1_event_fn on_event;
     void *user;
     bool cancelled;             /* the engine's lock guards it */
+    dsr1_progress progress;     /* after the last step; guarded likewise */
     double deadline;            /* clock_seconds(); 0: none */
     dsr1_finish finish;         /* not NONE: the DONE event is due */
     dsr1_error error;

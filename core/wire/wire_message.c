@@ -444,8 +444,23 @@ static void stats_result_fields(struct wire_codec *c, struct wire_stats *stats)
     wire_codec_u32(c, &stats->n_clients);
 }
 
+static void requests_result_fields(struct wire_codec *c, struct wire_requests *m)
+{
+    uint32_t n = wire_codec_count(c, &m->n, WIRE_REQUESTS_MAX);
+    for (uint32_t i = 0; i < n; i++) {
+        struct wire_progress *p = &m->list[i];
+        wire_codec_u32(c, &p->pid);
+        wire_codec_u64(c, &p->request);
+        wire_codec_small(c, p->progress.phase, DSR1_PHASE_DECODE);
+        wire_codec_i32(c, &p->progress.prompt_tokens);
+        wire_codec_i32(c, &p->progress.cached_tokens);
+        wire_codec_i32(c, &p->progress.completion_tokens);
+    }
+}
+
 MESSAGE(score_result, WIRE_SCORE_RESULT, wire_score_result)
 MESSAGE(embed_result, WIRE_EMBED_RESULT, wire_embed_result)
 MESSAGE(model_result, WIRE_MODEL_RESULT, wire_model)
 MESSAGE(stats_result, WIRE_STATS_RESULT, wire_stats)
 MESSAGE(adapter_result, WIRE_ADAPTER_RESULT, wire_adapter)
+MESSAGE(requests_result, WIRE_REQUESTS_RESULT, wire_requests)

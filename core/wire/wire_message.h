@@ -18,6 +18,7 @@
  *     ADAPTER               ADAPTER_RESULT or ERROR
  *     RELOAD                RELOAD_RESULT or ERROR
  *     STATS                 STATS_RESULT
+ *     REQUESTS              REQUESTS_RESULT
  *     PING                  PONG
  *     CANCEL                (the request's own DONE, with DSR1_FINISH_CANCELLED, or ERROR)
  *
@@ -36,7 +37,7 @@
 
 enum {
     WIRE_MAGIC = 0x31527364,    /* "dsR1" */
-    WIRE_PROTOCOL = 6
+    WIRE_PROTOCOL = 7
 };
 
 enum wire_type {
@@ -53,6 +54,7 @@ enum wire_type {
     WIRE_MODEL = 10,
     WIRE_RELOAD = 11,
     WIRE_ADAPTER = 12,
+    WIRE_REQUESTS = 13,
     /* events */
     WIRE_TEXT = 101,
     WIRE_DONE = 102,
@@ -66,7 +68,8 @@ enum wire_type {
     WIRE_TEXT_RESULT = 110,
     WIRE_MODEL_RESULT = 111,
     WIRE_RELOAD_RESULT = 112,
-    WIRE_ADAPTER_RESULT = 113
+    WIRE_ADAPTER_RESULT = 113,
+    WIRE_REQUESTS_RESULT = 114
 };
 
 enum wire_peer { WIRE_PEER_ENGINE = 0, WIRE_PEER_BACKEND = 1, WIRE_PEER_OTHER = 2 };
@@ -226,6 +229,21 @@ struct wire_stats {
     uint32_t n_clients;
 };
 
+enum { WIRE_REQUESTS_MAX = 4096 };
+
+/* How far somebody's request is. */
+struct wire_progress {
+    uint32_t pid;               /* of its client's HELLO */
+    uint64_t request;           /* the client's id */
+    dsr1_progress progress;
+};
+
+/* The requests of all clients; no more than there is room for. */
+struct wire_requests {
+    uint32_t n;
+    struct wire_progress list[WIRE_REQUESTS_MAX];
+};
+
 /* Writes nothing and returns false where a count is larger than the message allows. */
 bool wire_put_hello(struct buffer *out, const struct wire_hello *hello);
 bool wire_put_complete(struct buffer *out, uint64_t request, const struct wire_complete *complete);
@@ -245,8 +263,9 @@ bool wire_put_embed_result(struct buffer *out, uint64_t request, const struct wi
 bool wire_put_model_result(struct buffer *out, uint64_t request, const struct wire_model *model);
 bool wire_put_stats_result(struct buffer *out, uint64_t request, const struct wire_stats *stats);
 bool wire_put_adapter_result(struct buffer *out, uint64_t request, const struct wire_adapter *adapter);
+bool wire_put_requests_result(struct buffer *out, uint64_t request, const struct wire_requests *requests);
 
-/* CANCEL, STATS, PING, PONG, MODEL, RELOAD_RESULT, GOODBYE: nothing but their header. */
+/* CANCEL, STATS, REQUESTS, PING, PONG, MODEL, RELOAD_RESULT, GOODBYE: nothing but their header. */
 bool wire_put_bare(struct buffer *out, enum wire_type type, uint64_t request);
 
 /* DSR1_ERR_UNSUPPORTED, with hello->protocol set, when the peer speaks another protocol. */
@@ -271,6 +290,7 @@ dsr1_status wire_get_embed_result(const struct wire_frame *frame, struct wire_em
 dsr1_status wire_get_model_result(const struct wire_frame *frame, struct wire_model *model);
 dsr1_status wire_get_stats_result(const struct wire_frame *frame, struct wire_stats *stats);
 dsr1_status wire_get_adapter_result(const struct wire_frame *frame, struct wire_adapter *adapter);
+dsr1_status wire_get_requests_result(const struct wire_frame *frame, struct wire_requests *requests);
 
 /* Appends a token to what wire_piece.tokens holds. */
 void wire_put_token(struct buffer *tokens, const struct wire_token *token);

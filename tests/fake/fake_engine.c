@@ -36,6 +36,7 @@ enum { CLIENT_MAX = 512, RECEIVE = 64 << 10 };
 
 struct client {
     int fd;                     /* -1: a free place */
+    uint32_t pid;
     struct wire_reader reader;
 };
 
@@ -385,6 +386,17 @@ static void take_stats(int c, const struct wire_frame *frame)
     wire_put_stats_result(&p->frames, frame->request, &stats);
 }
 
+/* Every request that it holds is at its third token. */
+static void take_requests(int c, const struct wire_frame *frame)
+{
+    static struct wire_requests list;
+    list.n = 0;
+    for (struct pending *p = pending; p && list.n < WIRE_REQUESTS_MAX; p = p->next)
+        list.list[list.n++] = (struct wire_progress){clients[p->client].pid, p->request, {DSR1_PHASE_DECODE, 20, 10, 3}};
+    struct pending *p = later(c, frame->request, 0);
+    wire_put_requests_result(&p->frames, frame->request, &list);
+}
+
 static void take_cancel(int c, const struct wire_frame *frame)
 {
     for (struct pending *p = pending; p; p = p->next)
@@ -397,8 +409,11 @@ static void take_cancel(int c, const struct wire_frame *frame)
         }
 }
 
-static void take_hello(int c)
+static void take_hello(int c, const struct wire_frame *frame)
 {
+    struct wire_hello theirs;
+    if (wire_get_hello(frame, &theirs) == DSR1_OK)
+        clients[c].pid = theirs.pid;
     struct buffer out = {0};
     struct wire_hello hello = {.protocol = WIRE_PROTOCOL, .peer = WIRE_PEER_ENGINE, .pid = (uint32_t) getpid(),
                                .version = wire_text(DSR1_VERSION), .model = wire_text(model)};
@@ -410,7 +425,7 @@ static void take_frame(int c, const struct wire_frame *frame)
 {
     enum wire_type simple = frame->type == WIRE_PING ? WIRE_PONG : WIRE_RELOAD_RESULT;
     switch (frame->type) {
-    case WIRE_HELLO: take_hello(c); break;
+    case WIRE_HELLO: take_hello(c, frame); break;
     case WIRE_COMPLETE: take_complete(c, frame); break;
     case WIRE_SCORE: take_score(c, frame); break;
     case WIRE_EMBED: take_embed(c, frame); break;
@@ -418,6 +433,7 @@ static void take_frame(int c, const struct wire_frame *frame)
     case WIRE_DETOKENIZE: take_detokenize(c, frame); break;
     case WIRE_MODEL: take_model(c, frame); break;
     case WIRE_STATS: take_stats(c, frame); break;
+    case WIRE_REQUESTS: take_requests(c, frame); break;
     case WIRE_CANCEL: take_cancel(c, frame); break;
     case WIRE_PING:
     case WIRE_RELOAD: wire_put_bare(&later(c, frame->request, 0)->frames, simple, frame->request); break;

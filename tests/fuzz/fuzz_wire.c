@@ -77,6 +77,7 @@ static void read_events(const struct wire_frame *frame)
 {
     static struct wire_score_result scores;
     static struct wire_embed_result embedding;
+    static struct wire_requests requests;
     struct wire_done done;
     struct wire_piece piece;
     struct wire_error error;
@@ -111,6 +112,8 @@ static void read_events(const struct wire_frame *frame)
         nearly_same(frame, &again, wire_put_stats_result(&again, frame->request, &stats));
     if (wire_get_adapter_result(frame, &adapter) == DSR1_OK)
         nearly_same(frame, &again, wire_put_adapter_result(&again, frame->request, &adapter));
+    if (wire_get_requests_result(frame, &requests) == DSR1_OK)
+        same(frame, &again, wire_put_requests_result(&again, frame->request, &requests));
 }
 
 /* In memory of its own size, so that a read behind its end is seen. */

@@ -23,6 +23,10 @@ my $others = "FROM pg_stat_activity WHERE query ~ 'Tell a story' AND pid <> pg_b
 my $asked = ask_later($node, $forever);
 wait_until(sub { running_requests($node) == 1 });
 is($node->safe_psql('postgres', "SELECT wait_event_type, state $others"), 'Extension|active', 'the wait can be seen');
+my $progress = q{SELECT generated_tokens FROM dsr1_stat_requests WHERE kind = 'complete' AND state = 'decode' AND prompt_tokens > 4};
+ok(wait_until(sub { ($node->safe_psql('postgres', $progress) || 0) > 0 }), 'and how far its answer is');
+my $far = $node->safe_psql('postgres', $progress);
+ok(wait_until(sub { $node->safe_psql('postgres', $progress) > $far }), 'and that it goes on');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) $others");
 like(answer_of($asked), qr/57014.*canceling statement due to user request/s, 'pg_cancel_backend works in mid-generation');
 ok(freed(), 'its work is freed');

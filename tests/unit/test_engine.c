@@ -127,6 +127,39 @@ static void a_cancelled_request_ends_in_the_next_step(void **state)
     dsr1_engine_close(engine);
 }
 
+static void a_request_tells_how_far_it_is(void **state)
+{
+    (void) state;
+    struct answer running, queued;
+    uint64_t id_running, id_queued;
+    dsr1_progress p;
+    dsr1_engine *engine = open_engine((dsr1_engine_options){.max_batch = 1, .chunk_size = 5});
+    dsr1_request r = request(&running, 10), q = request(&queued, 10);
+    assert_int_equal(dsr1_engine_submit(engine, &r, &id_running, NULL), DSR1_OK);
+    assert_int_equal(dsr1_engine_submit(engine, &q, &id_queued, NULL), DSR1_OK);
+    assert_true(dsr1_engine_get_progress(engine, id_running, &p));
+    assert_true(p.phase == DSR1_PHASE_QUEUED && p.prompt_tokens == 12);
+    int before = 0;
+    for (int step = 1; step <= 12; step++) {
+        dsr1_engine_step(engine, NULL);
+        if (!dsr1_engine_get_progress(engine, id_running, &p))
+            break;
+        /* Five tokens of the prompt a step: the third brings the answer's first, and each one or more. */
+        assert_int_equal(p.phase, step < 3 ? DSR1_PHASE_PREFILL : DSR1_PHASE_DECODE);
+        assert_true(step < 3 ? p.completion_tokens == 0 : p.completion_tokens > before);
+        before = p.completion_tokens;
+        assert_int_equal(p.cached_tokens, 0);
+        assert_true(dsr1_engine_get_progress(engine, id_queued, &p) && p.phase == DSR1_PHASE_QUEUED);
+    }
+    assert_int_equal(running.n_done, 1);
+    dsr1_engine_step(engine, NULL);
+    assert_true(dsr1_engine_get_progress(engine, id_queued, &p) && p.phase > DSR1_PHASE_QUEUED);
+    pump(engine);
+    assert_false(dsr1_engine_get_progress(engine, id_queued, &p));
+    assert_false(dsr1_engine_get_progress(engine, 4711, &p));
+    dsr1_engine_close(engine);
+}
+
 static void higher_priority_is_served_first(void **state)
 {
     (void) state;
@@ -231,6 +264,7 @@ int main(void)
         cmocka_unit_test(bad_requests_are_refused_with_a_reason_and_no_event),
         cmocka_unit_test(a_full_queue_refuses_and_later_accepts),
         cmocka_unit_test(a_cancelled_request_ends_in_the_next_step),
+        cmocka_unit_test(a_request_tells_how_far_it_is),
         cmocka_unit_test(higher_priority_is_served_first),
         cmocka_unit_test(a_short_request_does_not_wait_for_a_long_one),
         cmocka_unit_test(a_token_can_be_sent_to_more_or_fewer_experts),

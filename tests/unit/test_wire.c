@@ -77,6 +77,7 @@ static const struct wire_model model = {.path = {"m.gguf", 6}, .name = {"M", 1},
                                         .n_experts = 12, .n_experts_used = 13, .n_context_train = 14,
                                         .context_size = 15, .has_fim = true, .opens_reasoning = true};
 static const struct wire_adapter adapter = {{"llama", 5}, 16, 210, 32.5f, (uint64_t) 9 << 33};
+static const struct wire_requests requests = {2, {{4711, (uint64_t) 7 << 33, {DSR1_PHASE_DECODE, 300, 256, 17}}, {12, 1, {.prompt_tokens = 9}}}};
 static const struct wire_error error = {DSR1_ERR_BUSY, {"full", 4}};
 static const struct wire_text text = {"some text", 9};
 static const struct wire_stats stats = {
@@ -127,6 +128,7 @@ MESSAGE(embed_result, wire_embed_result, embedding)
 MESSAGE(model_result, wire_model, model)
 MESSAGE(stats_result, wire_stats, stats)
 MESSAGE(adapter_result, wire_adapter, adapter)
+MESSAGE(requests_result, wire_requests, requests)
 
 static bool put_hello(struct buffer *out)
 {
@@ -250,6 +252,7 @@ static const struct message {
     {WIRE_MODEL_RESULT, 5, put_model_result, get_model_result},
     {WIRE_STATS_RESULT, 5, put_stats_result, get_stats_result},
     {WIRE_ADAPTER_RESULT, 5, put_adapter_result, get_adapter_result},
+    {WIRE_REQUESTS_RESULT, 5, put_requests_result, get_requests_result},
 };
 
 enum { N_MESSAGES = sizeof messages / sizeof *messages };
