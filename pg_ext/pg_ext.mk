@@ -3,7 +3,7 @@
 WIRE_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard core/wire/*.c) $(addprefix core/base/,buffer.c memory.c error.c))
 PG_SRC   := $(wildcard pg_ext/*.[ch] pg_ext/*.sql pg_ext/dsr1.control pg_ext/exports.map pg_ext/Makefile)
 # PGXS counts on the built-in rules, which ours turns off.
-PGXS_RUN  = MAKEFLAGS= $(MAKE) -k -j2 --no-print-directory -s -C $(B)/pg_ext -f $(CURDIR)/pg_ext/Makefile USE_VPATH=$(CURDIR)/pg_ext \
+PGXS_RUN  = MAKEFLAGS= $(MAKE) -k -j2 --no-print-directory -s -C $(B)/pg_ext -f $(CURDIR)/pg_ext/Makefile VPATH=$(CURDIR)/pg_ext \
             DSR1_TOP=$(CURDIR) WIRE=$(abspath $(B))/wire.a PG_CONFIG=$(PG_CONFIG) CC="$(CC)" COPT="$(PG_COPT)"
 PG_SHARE  = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/dsr1
 PREFIX   ?= /usr/local

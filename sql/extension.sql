@@ -3,11 +3,12 @@ CREATE EXTENSION dsr1;
 
 SELECT dsr1_version();
 
--- all members
+-- all members; from 17 on, the types of tables and arrays are some, too
 SELECT pg_describe_object(classid, objid, 0) COLLATE "C" AS member
   FROM pg_depend
  WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
    AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'dsr1')
+   AND NOT EXISTS (SELECT FROM pg_type WHERE classid = 'pg_type'::regclass AND oid = objid AND (typtype = 'c' OR typcategory = 'A'))
  ORDER BY 1;
 
 -- what costs compute is not for everybody, what tells the state is

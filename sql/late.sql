@@ -9,7 +9,8 @@ DECLARE
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) ' || query LOOP
 		CONTINUE WHEN line ~ 'Tokens:|Window:|Sort Method|Storage|Buckets|Batches:|Disabled|Rows Removed|Memo Hits';
-		RETURN NEXT regexp_replace(regexp_replace(line, '\.00', '', 'g'), '"?(regress_)', '\1');
+		-- before 18, rows of a loop are rounded
+		RETURN NEXT regexp_replace(regexp_replace(replace(line, 'rows=9.78', 'rows=10'), '\.00', '', 'g'), '"?(regress_)', '\1');
 	END LOOP;
 END
 $$;

@@ -10,8 +10,10 @@ SET dsr1.threads = 1;
 
 CREATE ROLE regress_dsr1_user;
 SET ROLE regress_dsr1_user;
+\set VERBOSITY sqlstate
 SHOW dsr1.model;
 SHOW dsr1.engine_path;
+\set VERBOSITY default
 SET dsr1.log_requests = on;
 SET dsr1.max_tokens = 5;
 SHOW dsr1.max_tokens;
@@ -22,7 +24,9 @@ SET dsr1.max_tokens = 0;
 SET dsr1.max_tokens = -2;
 SET dsr1.start_timeout = '1min';
 SHOW dsr1.start_timeout;
+\set VERBOSITY sqlstate
 SET dsr1.start_timeout = -1;
+\set VERBOSITY default
 
 -- no such setting
 SET dsr1.max_token = 5;

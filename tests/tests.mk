@@ -27,6 +27,9 @@ check-tsan: ## unit tests under ThreadSanitizer
 installcheck: all ## install the extension, test it in private servers
 	@scripts/pg-test
 
+check-versions: all ## install and test the extension in PostgreSQL 16, 17 and 18 (servers from PyPI)
+	@scripts/pg-versions
+
 check-crash: all ## kill everything 50 times during a job over 5,000 rows; cancel 500 times; 20,000 odd calls
 	@DSR1_CRASH_KILLS=50 DSR1_CANCELS=500 DSR1_ARGUMENT_CALLS=20000 \
 	    scripts/pg-test tap tests/tap/007_crash.pl tests/tap/008_arguments.pl tests/tap/009_cancel_often.pl
@@ -34,7 +37,7 @@ check-crash: all ## kill everything 50 times during a job over 5,000 rows; cance
 check-valgrind-pg: all ## the tests of the extension with the scripted engine, below valgrind
 	@scripts/pg-test valgrind
 
-.PHONY: tests-built check-asan check-tsan check-crash check-valgrind-pg
+.PHONY: tests-built check-asan check-tsan check-versions check-crash check-valgrind-pg
 .PRECIOUS: $(B)/obj/%.o
 -include $(UNIT_SRC:%.c=$(B)/obj/%.d)
 
