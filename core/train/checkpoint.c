@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 uint64_t checkpoint_hash(uint64_t hash, const void *bytes, size_t size)
 {

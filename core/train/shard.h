@@ -13,18 +13,20 @@
 #include "train/batch.h"
 
 /*
- * Cuts before a sequence that would make a shard longer than max_rows. first (n_seqs + 1) receives the
- * first sequence of each shard, and n_seqs behind the last; returns how many shards there are.
+ * About max_rows a shard, as even as whole sequences allow, and an even number of them where there is more than one, so that
+ * two, four or eight threads end together. first (n_seqs + 1) receives the first sequence of each shard, and n_seqs behind
+ * the last; returns how many shards there are.
  */
 static inline int shard_cut(const struct batch *b, int max_rows, int *first)
 {
-    int n = 0, rows = 0;
-    for (int s = 0; s < b->n_seqs; s++) {
-        if (s == 0 || rows + batch_length(b, s) > max_rows) {
+    int total = batch_rows(b), want = (total + max_rows - 1) / max_rows, n = 1;
+    want += want > 1 ? want % 2 : 0;
+    first[0] = 0;
+    for (int s = 1; s < b->n_seqs && n < want; s++) {
+        /* The cut that comes next goes where it is nearest to its place. */
+        long at = (long) n * total / want, before = batch_first(b, s), behind = before + batch_length(b, s);
+        if (before > batch_first(b, first[n - 1]) && at - before <= behind - at)
             first[n++] = s;
-            rows = 0;
-        }
-        rows += batch_length(b, s);
     }
     first[n] = b->n_seqs;
     return n;

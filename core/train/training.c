@@ -77,7 +77,7 @@ static dsr1_status open_batch(struct training *t, dsr1_error *err)
     size_t rows;
     if (!size_mul(batch, (size_t) t->options.seq, &rows) || rows > INT32_MAX)
         return error_set(err, DSR1_ERR_LIMIT, "a batch of %zu sequences is too large", batch);
-    t->seqs = memory_array(batch, sizeof *t->seqs);
+    t->seqs = memory_array(batch, 2 * sizeof *t->seqs);
     t->start = memory_array(batch + 1, sizeof *t->start);
     t->tokens = memory_array(rows, sizeof *t->tokens);
     t->weight = memory_array(rows, sizeof *t->weight);
@@ -272,6 +272,20 @@ static dsr1_status look_aside(struct training *t, struct training_report *r, dsr
     return training_eval(t, t->options.n_used_min, &r->eval_loss, &r->eval_nll, err);
 }
 
+/* A long sequence, a short one, the next long one, ..: then shards can be cut evenly (shard.h). */
+static void alternate(struct training *t, int n)
+{
+    int *sorted = t->seqs + n;
+    for (int i = 0; i < n; i++) {
+        int at = i;
+        for (; at > 0 && dataset_length(&t->data, sorted[at - 1]) < dataset_length(&t->data, t->seqs[i]); at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = t->seqs[i];
+    }
+    for (int i = 0; i < n; i++)
+        t->seqs[i] = sorted[i % 2 ? n - 1 - i / 2 : i / 2];
+}
+
 dsr1_status training_step(struct training *t, struct training_report *report, dsr1_error *err)
 {
     double wall = clock_seconds(), cpu = cpu_seconds();
@@ -280,6 +294,7 @@ dsr1_status training_step(struct training *t, struct training_report *report, ds
     *r = (struct training_report){.step = step + 1, .n_used = draw_used(t),
                                   .rate = optimizer_rate(&t->options.optimizer, step)};
     dataset_pick(&t->data, t->options.seed, (uint64_t) step * (uint64_t) t->options.batch, t->options.batch, t->seqs);
+    alternate(t, t->options.batch);
     struct batch batch = fill_batch(t, t->options.batch, r->n_used);
     dsr1_status status = trainer_run(&t->trainer, &batch, shard_loss, t, true, err);
     if (status != DSR1_OK)
