@@ -36,8 +36,8 @@ typedef int32_t ints __attribute__((vector_size(VECTOR)));
 typedef uint32_t unsigneds __attribute__((vector_size(VECTOR)));
 typedef float floats __attribute__((vector_size(VECTOR)));
 
-/* Registers of a line, and columns of the widest tile: those who have 32 registers can keep twice as many. */
-enum { PARTS = PANEL_LINE / VECTOR, WIDEST = VECTOR == 64 ? 8 : 4 };
+/* Registers of a line, and columns of the widest tile. */
+enum { PARTS = PANEL_LINE / VECTOR, WIDEST = 16 };
 
 enum { AHEAD = 16 << 10 }; /* of the line that is read: at 8 KiB four columns of Q8_0 are a tenth slower */
 
@@ -53,9 +53,11 @@ INLINE void store(float *y, int n_rows, const floats sum[PARTS]);
 INLINE void load_sums(const float *y, int n_rows, floats sum[PARTS]);
 
 /* Where y gets a scale for each half of a block, and where it gets a minimum. */
+#define HAS_TWO_SCALES(type) ((type) == TENSOR_Q2_K || (type) == TENSOR_Q3_K || (type) == TENSOR_Q6_K)
+
 INLINE bool has_two_scales(const enum tensor_type type)
 {
-    return type == TENSOR_Q2_K || type == TENSOR_Q3_K || type == TENSOR_Q6_K;
+    return HAS_TWO_SCALES(type);
 }
 
 INLINE bool has_min(const enum tensor_type type)
@@ -139,207 +141,7 @@ INLINE ints byte_of(ints v, int i)
     return shift_right(v, 8 * i) & dwords(255);
 }
 
-/* ------------------------------------------------------------------ */
-/* Scales                                                              */
-/* ------------------------------------------------------------------ */
-
-/* What the scales of a chunk become: one or two per block, perhaps a minimum. */
-struct scales {
-    floats scale[16], min[8];
-    ints mins[8]; /* Q2_K: two per block, as words */
-    floats dmin;
-};
-
-/* Q4_K, Q5_K: six bits each; the last four scales and minimums are put together from two places. */
-INLINE void scales_with_mins(const uint8_t *chunk, struct scales *s)
-{
-    ints head = load(chunk, 0), a = load(chunk, 1), b = load(chunk, 2), c = load(chunk, 3);
-    floats d = low_half(head), dmin = high_half(head);
-    const ints top = all_bytes(0x30);
-    ints scale[2] = {bits(a, 0, 63), or_masked(bits(c, 0, 15), shift_right(a, 2), top)};
-    ints min[2] = {bits(b, 0, 63), or_masked(bits(c, 4, 15), shift_right(b, 2), top)};
-#pragma GCC unroll 8
-    for (int g = 0; g < 8; g++) {
-        s->scale[g] = d * to_floats(byte_of(scale[g / 4], g % 4));
-        s->min[g] = dmin * to_floats(byte_of(min[g / 4], g % 4));
-    }
-}
-
-INLINE void scales_q2_k(const uint8_t *chunk, struct scales *s)
-{
-    floats d = low_half(load(chunk, 0));
-    s->dmin = high_half(load(chunk, 0));
-#pragma GCC unroll 8
-    for (int g = 0; g < 8; g++) {
-        ints pair = shift_right(load(chunk, 1 + g / 2), g % 2 * 16);
-        s->scale[2 * g] = d * to_floats(pair & dwords(15));
-        s->scale[2 * g + 1] = d * to_floats(shift_right(pair, 8) & dwords(15));
-        s->mins[g] = (shift_right(pair, 4) & dwords(15)) | (shift_left(pair, 4) & dwords(0x000f0000));
-    }
-}
-
-INLINE void scales_q3_k(const uint8_t *chunk, struct scales *s)
-{
-    floats d = low_half(load(chunk, 0));
-    ints high = load(chunk, 3);
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        ints top = i < 2 ? shift_left(high, 4 - 2 * i) : shift_right(high, 2 * i - 4);
-        ints scale = or_masked(bits(load(chunk, 1 + i % 2), i / 2 * 4, 15), top, all_bytes(0x30));
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++)
-            s->scale[4 * i + j] = d * to_floats(byte_of(scale, j) - dwords(32));
-    }
-}
-
-INLINE void scales_q6_k(const uint8_t *chunk, struct scales *s)
-{
-    floats d = low_half(load(chunk, 0));
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; i++)
-        s->scale[i] = d * to_floats(shift_left(load(chunk, 1 + i / 4), 24 - i % 4 * 8) >> 24);
-}
-
-INLINE void scales_iq4_xs(const uint8_t *chunk, struct scales *s)
-{
-    ints head = load(chunk, 0), low = load(chunk, 1);
-    floats d = low_half(head);
-#pragma GCC unroll 8
-    for (int g = 0; g < 8; g++) {
-        ints scale = or_masked(shift_right(low, 4 * g) & dwords(15), shift_right(head, 12 + 2 * g), dwords(0x30));
-        s->scale[g] = d * to_floats(scale - dwords(32));
-    }
-}
-
-/* mxfp4_scale() of byte g. */
-INLINE floats scale_mxfp4(ints line, int g)
-{
-    ints e = byte_of(line, g);
-    ints subnormal = shift_left(dwords(1) + e, 21), small = e < dwords(2);
-    return (floats) ((small & subnormal) | (~small & shift_left(e - dwords(1), 23)));
-}
-
-INLINE void load_scales(const enum tensor_type type, const uint8_t *chunk, struct scales *s)
-{
-    switch (type) {
-    case TENSOR_Q4_1:
-    case TENSOR_Q5_1:
-        s->scale[0] = low_half(load(chunk, 0));
-        s->min[0] = high_half(load(chunk, 0));
-        break;
-    case TENSOR_Q2_K: scales_q2_k(chunk, s); break;
-    case TENSOR_Q3_K: scales_q3_k(chunk, s); break;
-    case TENSOR_Q4_K:
-    case TENSOR_Q5_K: scales_with_mins(chunk, s); break;
-    case TENSOR_Q6_K: scales_q6_k(chunk, s); break;
-    case TENSOR_IQ4_XS: scales_iq4_xs(chunk, s); break;
-    case TENSOR_MXFP4:
-#pragma GCC unroll 4
-        for (int g = 0; g < 4; g++)
-            s->scale[g] = scale_mxfp4(load(chunk, 0), g);
-        break;
-    default:
-        s->scale[0] = low_half(load(chunk, 0));
-        s->scale[1] = high_half(load(chunk, 0));
-        break;
-    }
-}
-
-/* ------------------------------------------------------------------ */
-/* Codes                                                               */
-/* ------------------------------------------------------------------ */
-
-/* w[i] holds values 4i to 4i + 3 of a block, as unsigned bytes. Here from nibbles of four lines. */
-INLINE void nibbles(const uint8_t *chunk, int line, ints w[8])
-{
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        w[i] = bits(load(chunk, line + i), 0, 15);
-        w[4 + i] = bits(load(chunk, line + i), 4, 15);
-    }
-}
-
-/* From one field of eight lines. */
-INLINE void fields(const uint8_t *chunk, int line, int from, int mask, ints w[8])
-{
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++)
-        w[i] = bits(load(chunk, line + i), from, mask);
-}
-
-/* Q5_0, Q5_1: the fifth bits as spread_dword() left them. */
-INLINE void add_spread(ints high, ints w[8])
-{
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        const int from = (i & 1) << 2 | i >> 1;
-        ints bit = from < 4 ? shift_left(high, 4 - from) : shift_right(high, from - 4);
-        w[i] = or_masked(w[i], bit, all_bytes(0x10));
-    }
-}
-
-/* Adds bit `from` of eight lines as bit `to`. */
-INLINE void add_bit(const uint8_t *chunk, int line, int from, const int to, ints w[8])
-{
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++)
-        w[i] = or_masked(w[i], move_bit(load(chunk, line + i), from, to), all_bytes(1 << to));
-}
-
-/* Q6_K: bits 4 and 5 from pair s of eight lines. */
-INLINE void add_two_bits(const uint8_t *chunk, int line, const int s, ints w[8])
-{
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        ints high = load(chunk, line + i);
-        high = s < 2 ? shift_left(high, 4 - 2 * s) : shift_right(high, 2 * s - 4);
-        w[i] = or_masked(w[i], high, all_bytes(0x30));
-    }
-}
-
-/* Block first + i of a chunk. i is a constant, first a multiple of how many blocks of the format are unrolled. */
-INLINE void load_codes(const enum tensor_type type, const uint8_t *chunk, int first, const int i, ints w[8])
-{
-    static const int8_t iq4[16] = {IQ4_VALUES}, mxfp4[16] = {MXFP4_VALUES};
-    int g = first + i;
-    switch (type) {
-    case TENSOR_Q4_0: nibbles(chunk, 1 + 4 * g, w); break;
-    case TENSOR_Q4_1: nibbles(chunk, 1, w); break;
-    case TENSOR_Q5_0:
-        nibbles(chunk, 3 + 4 * g, w);
-        add_spread(load(chunk, 1 + g), w);
-        break;
-    case TENSOR_Q5_1:
-        nibbles(chunk, 2, w);
-        add_spread(load(chunk, 1), w);
-        break;
-    case TENSOR_Q8_0: fields(chunk, 1 + 8 * g, 0, 255, w); break;
-    case TENSOR_Q2_K: fields(chunk, 5 + 2 * first, 2 * i, 3, w); break;
-    case TENSOR_Q3_K:
-        fields(chunk, 12 + 2 * first, 2 * i, 3, w);
-        add_bit(chunk, 4, g, 2, w);
-        break;
-    case TENSOR_Q4_K: fields(chunk, 4 + 4 * first, 4 * i, 15, w); break;
-    case TENSOR_Q5_K:
-        fields(chunk, 12 + 4 * first, 4 * i, 15, w);
-        add_bit(chunk, 4, g, 4, w);
-        break;
-    case TENSOR_Q6_K:
-        fields(chunk, 5 + 6 * first + i % 2 * 16, i / 2 * 4, 15, w);
-        add_two_bits(chunk, 13 + 6 * first, i, w);
-        break;
-    case TENSOR_IQ4_NL:
-    case TENSOR_IQ4_XS:
-        nibbles(chunk, type == TENSOR_IQ4_XS ? 2 + 4 * g : 1 + 4 * g, w);
-        look_up(iq4, zero_point(type), w);
-        break;
-    case TENSOR_MXFP4:
-        nibbles(chunk, 1 + 4 * g, w);
-        look_up(mxfp4, zero_point(type), w);
-        break;
-    default: break;
-    }
-}
+#include "kernel/matmul_decode.h"
 
 /* ------------------------------------------------------------------ */
 /* Tiles                                                               */
@@ -392,7 +194,7 @@ INLINE void add_chunk(const enum tensor_type type, const int blocks, const int l
             if (i > 0 && blocks < 8 && first + i == n_blocks)
                 break;
             load_codes(type, chunk, first, i, w);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
             for (int c = 0; c < n; c++)
                 y[c] = add_block(type, w, &s, first + i, column[c], &at, y[c]);
             at = (struct place){at.q + 32, at.d + 4, at.sum + 4, at.dsum + 4};
@@ -403,7 +205,7 @@ INLINE void add_chunk(const enum tensor_type type, const int blocks, const int l
 /* What the sums of n columns from `first` on begin with. */
 INLINE void start_sums(const int n, const struct panel_product *a, int first, floats sum[PARTS][WIDEST])
 {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int c = 0; c < n; c++) {
         floats rows[PARTS] = {{0}};
         if (a->add)
@@ -415,7 +217,7 @@ INLINE void start_sums(const int n, const struct panel_product *a, int first, fl
 
 INLINE void store_sums(const int n, const struct panel_product *a, int first, floats sum[PARTS][WIDEST])
 {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int c = 0; c < n; c++) {
         floats rows[PARTS];
         for (int p = 0; p < PARTS; p++)
@@ -438,7 +240,7 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
         const uint8_t *next = panel + 1 < a->n_panels ? a->panels[panel + 1] : a->next;
         size_t ahead = next == end || bytes > AHEAD ? AHEAD : bytes;
         const void *const *x = a->x + panel * a->x_stride + first;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int c = 0; c < n; c++)
             column[c] = x[c];
         for (int b = 0; b < n_in / 32; b += blocks, chunk += lines * PANEL_LINE) {
@@ -458,7 +260,7 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
 /* y += w * x[i] for every column */
 INLINE void add_value(const int n, floats w, const void *const x[], int i, floats y[])
 {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int c = 0; c < n; c++)
         y[c] = fmadd(w, broadcast_float((const float *) x[c] + i), y[c]);
 }
@@ -497,19 +299,24 @@ INLINE void tile_float(const enum tensor_type type, const int n, const struct pa
 
 typedef void (*tile_function)(const struct panel_product *a, int first);
 
-/* Tiles are 1, 2, 3, 4, 6 or 8 columns wide. What is left over is split evenly: 9 = 6 + 3, 7 = 4 + 3. */
-static int tile_width(int left)
+/*
+ * Tiles are 1, 2, 3, 4, 6, 8, 12 or 16 columns wide. What is left over is split evenly: 9 = 6 + 3, 7 = 4 + 3. A tile costs as
+ * much as one or two columns more, for its codes. With 32 registers, 16 sums and a block's codes fit them; with 16, sums lie in
+ * the first level of the cache, which two scales a block make too slow beyond 8.
+ */
+#define WIDEST_OF(type) (VECTOR == 32 && HAS_TWO_SCALES(type) ? 8 : WIDEST)
+
+static int tile_width(int left, int widest)
 {
-    static const uint8_t widths[] = {0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6};
-    if (WIDEST == 4)
-        return left < 4 ? left : left == 5 ? 3 : 4;
-    return left <= 10 ? widths[left] : 8;
+    static const uint8_t widths[] = {0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 12, 8, 8, 12, 16, 12, 12};
+    int width = left <= 18 ? widths[left] : 16;
+    return width <= widest ? width : left == 12 ? 6 : 8;
 }
 
-static void all_tiles(const tile_function tiles[], const struct panel_product *a)
+static void all_tiles(const tile_function tiles[], int widest, const struct panel_product *a)
 {
     for (int c = 0, n; c < a->n_cols; c += n) {
-        n = tile_width(a->n_cols - c);
+        n = tile_width(a->n_cols - c, widest);
         tiles[n](a, c);
     }
 }
@@ -522,21 +329,19 @@ static void all_tiles(const tile_function tiles[], const struct panel_product *a
 #define TILE_Q8(n, name, type, blocks, lines) TILE(name, n, tile_q8(type, blocks, lines, n, a, first))
 #define TILE_FLOAT(n, name, type) TILE(name, n, tile_float(type, n, a, first))
 
-#define NARROW_TILES(X, ...) X(1, __VA_ARGS__) X(2, __VA_ARGS__) X(3, __VA_ARGS__) X(4, __VA_ARGS__)
-#define NARROW_ENTRIES(name) [1] = tile_##name##_1, [2] = tile_##name##_2, [3] = tile_##name##_3, [4] = tile_##name##_4
-#if VECTOR == 64
-#define TILES(X, ...) NARROW_TILES(X, __VA_ARGS__) X(6, __VA_ARGS__) X(8, __VA_ARGS__)
-#define ENTRIES(name) NARROW_ENTRIES(name), [6] = tile_##name##_6, [8] = tile_##name##_8
-#else
-#define TILES(X, ...) NARROW_TILES(X, __VA_ARGS__)
-#define ENTRIES(name) NARROW_ENTRIES(name)
-#endif
+#define TILES(X, ...)                                                                                               \
+    X(1, __VA_ARGS__) X(2, __VA_ARGS__) X(3, __VA_ARGS__) X(4, __VA_ARGS__) X(6, __VA_ARGS__) X(8, __VA_ARGS__)     \
+    X(12, __VA_ARGS__) X(16, __VA_ARGS__)
+#define ENTRY(name, type, n) [n] = n <= WIDEST_OF(type) ? tile_##name##_##n : NULL
+#define ENTRIES(name, type)                                                                                         \
+    ENTRY(name, type, 1), ENTRY(name, type, 2), ENTRY(name, type, 3), ENTRY(name, type, 4), ENTRY(name, type, 6),   \
+    ENTRY(name, type, 8), ENTRY(name, type, 12), ENTRY(name, type, 16)
 
-#define PRODUCT(level, name)                                            \
-    PRODUCT_HEAD(level, name)                                           \
-    {                                                                   \
-        static const tile_function tiles[WIDEST + 1] = {ENTRIES(name)}; \
-        all_tiles(tiles, a);                                            \
+#define PRODUCT(level, name, type)                                              \
+    PRODUCT_HEAD(level, name)                                                   \
+    {                                                                           \
+        static const tile_function tiles[WIDEST + 1] = {ENTRIES(name, type)};   \
+        all_tiles(tiles, WIDEST_OF(type), a);                                   \
     }
-#define PRODUCT_Q8(level, name, type, blocks, lines) TILES(TILE_Q8, name, type, blocks, lines) PRODUCT(level, name)
-#define PRODUCT_FLOAT(level, name, type) TILES(TILE_FLOAT, name, type) PRODUCT(level, name)
+#define PRODUCT_Q8(level, name, type, blocks, lines) TILES(TILE_Q8, name, type, blocks, lines) PRODUCT(level, name, type)
+#define PRODUCT_FLOAT(level, name, type) TILES(TILE_FLOAT, name, type) PRODUCT(level, name, type)

@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { MOST_ROWS = 3 * PANEL_ROWS + 5, MOST_COLUMNS = 17, MOST_IN = 2048 };
+enum { MOST_ROWS = 3 * PANEL_ROWS + 5, MOST_COLUMNS = 35, MOST_IN = 2048 };
 
 static const enum tensor_type types[] = {
     TENSOR_F32,  TENSOR_F16,  TENSOR_BF16, TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q5_0,   TENSOR_Q5_1,   TENSOR_Q8_0,
