@@ -34,7 +34,7 @@ check-crash: all ## kill everything 50 times during a job over 5,000 rows; cance
 	@DSR1_CRASH_KILLS=50 DSR1_CANCELS=500 DSR1_ARGUMENT_CALLS=20000 \
 	    scripts/pg-test tap tests/tap/007_crash.pl tests/tap/008_arguments.pl tests/tap/009_cancel_often.pl
 
-check-valgrind-pg: all ## the tests of the extension with the scripted engine, below valgrind
+check-valgrind-pg: all ## the tests of the extension in SQL, with the server below valgrind
 	@scripts/pg-test valgrind
 
 .PHONY: tests-built check-asan check-tsan check-versions check-crash check-valgrind-pg

@@ -129,17 +129,15 @@ static void add_scratch(struct weight *w, void *user)
     *size = largest(*size, matmul_scratch_size(w));
 }
 
-/* What one thread needs at once: an attention item, or a feed-forward item and the panels of gate and up, unpacked. */
+/* What one thread needs at once: an attention item, or the outputs of a product and the panels of two matrices, unpacked. */
 static size_t scratch_size(const struct step *s)
 {
     const struct model_shape *m = &s->model->shape;
     size_t unpack = 0;
     weights_each((struct weights *) &s->model->weights, add_scratch, &unpack);
     size_t attention = (size_t) TILE_QUERIES * ((size_t) m->n_v * sizeof(float) + 256) + 4096;
-    size_t ffn = (size_t) s->max_rows * (4 * sizeof(float *) + 2 * PANEL_ROWS * 2 * sizeof(float)) +
-                 (size_t) PRODUCT_PANELS * PANEL_ROWS * (size_t) s->max_rows * sizeof(float) + 4096;
-    size_t product = (size_t) largest((size_t) s->max_rows * (size_t) m->n_heads, (size_t) s->max_logits) * sizeof(float *);
-    return largest(attention, ffn) + product + 2 * unpack + 8192;
+    size_t product = 2 * largest((size_t) s->max_rows * (size_t) m->n_heads, (size_t) s->max_logits) * sizeof(float *);
+    return largest(attention, product + 2 * unpack) + 8192;
 }
 
 static void take_all(struct step *s, bool *failed)
