@@ -14,7 +14,7 @@
 
 /*
  * About max_rows a shard, as even as whole sequences allow, and an even number of them where there is more than one, so that
- * two, four or eight threads end together. first (n_seqs + 1) receives the first sequence of each shard, and n_seqs behind
+ * two threads end together. first (n_seqs + 1) receives the first sequence of each shard, and n_seqs behind
  * the last; returns how many shards there are.
  */
 static inline int shard_cut(const struct batch *b, int max_rows, int *first)
