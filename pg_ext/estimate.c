@@ -106,7 +106,8 @@ estimate_query(const char *query, Estimate *estimate)
 static double
 prefill_speed(void)
 {
-	EngineRequest *request = stat_ask(WIRE_STATS, WIRE_STATS_RESULT);
+	State		state;
+	EngineRequest *request = stat_ask(WIRE_STATS, WIRE_STATS_RESULT, &state);
 	struct wire_stats stats = {0};
 	double		speed = 0;
 

@@ -17,7 +17,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "stat_rows.h"
-#include "state.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -104,9 +103,8 @@ sql_stat_engine(PG_FUNCTION_ARGS)
 		descriptor->natts != N_COLUMNS)
 		elog(ERROR, "return type must be a row type of %d columns", N_COLUMNS);
 	memset(row.nulls, true, sizeof(row.nulls));
-	state_read(&state);
+	request = stat_ask(WIRE_STATS, WIRE_STATS_RESULT, &state);
 	add_state(&row, &state);
-	request = stat_ask(WIRE_STATS, WIRE_STATS_RESULT);
 	if (request)
 	{
 		add_answer(&row, request);

@@ -38,7 +38,8 @@ compare_progress(const void *a, const void *b)
 static struct wire_requests *
 ask_progress(void)
 {
-	EngineRequest *request = stat_ask(WIRE_REQUESTS, WIRE_REQUESTS_RESULT);
+	State		state;
+	EngineRequest *request = stat_ask(WIRE_REQUESTS, WIRE_REQUESTS_RESULT, &state);
 	struct wire_requests *list = NULL;
 
 	if (request)

@@ -13,16 +13,14 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "stat_rows.h"
-#include "state.h"
 
 EngineRequest *
-stat_ask(enum wire_type question, enum wire_type wanted)
+stat_ask(enum wire_type question, enum wire_type wanted, State *state)
 {
-	State		state;
 	EngineRequest *request;
 
-	state_read(&state);
-	if (state.phase != ENGINE_READY)
+	state_read(state);
+	if (state->phase != ENGINE_READY)
 		return NULL;
 	request = engine_request_new();
 	if (!wire_put_bare(&request->frame, question, request->id) || !engine_request_try(request))

@@ -18,8 +18,15 @@ tests-built: $(UNIT_BIN) $(B)/tests/constrain/sample
 check: tests-built ## unit and kernel tests only
 	@scripts/run-unit $(UNIT_BIN)
 
+ASAN_BUILD := -j2 B=build-asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+
 check-asan: ## unit tests under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory -j2 B=build-asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" check
+	@$(MAKE) --no-print-directory $(ASAN_BUILD) check
+
+check-lsp-asan: ## the language server's hostile traffic and its masks, on a tiny model, under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory $(ASAN_BUILD) build-asan/bin/dsr1-lsp
+	@DSR1_LSP=$(CURDIR)/build-asan/bin/dsr1-lsp DSR1_LSP_MODEL=$(CURDIR)/tests/golden/models/deepseek-f32.gguf \
+	    ASAN_OPTIONS=allocator_may_return_null=1 scripts/lsp-test robustness masks
 
 check-tsan: ## unit tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory -j2 B=build-tsan SAN="-fsanitize=thread" check
@@ -37,7 +44,7 @@ check-crash: all ## kill everything 50 times during a job over 5,000 rows; cance
 check-valgrind-pg: all ## the tests of the extension in SQL, with the server below valgrind
 	@scripts/pg-test valgrind
 
-.PHONY: tests-built check-asan check-tsan check-versions check-crash check-valgrind-pg
+.PHONY: tests-built check-asan check-lsp-asan check-tsan check-versions check-crash check-valgrind-pg
 .PRECIOUS: $(B)/obj/%.o
 -include $(UNIT_SRC:%.c=$(B)/obj/%.d)
 

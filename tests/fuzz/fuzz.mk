@@ -61,8 +61,7 @@ FUZZ_KEEP     ?= 100
 FUZZ_KEEP_MAX ?= 2048
 
 corpus: ## replay the kept fuzz inputs under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory -j2 B=build-asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" \
-	    replay-built
+	@$(MAKE) --no-print-directory $(ASAN_BUILD) replay-built
 	@failed=0; for name in $(FUZZ_KEPT); do \
 	    if build-asan/fuzz/replay_$$name tests/fuzz/corpus/$$name; then \
 	        echo "ok - fuzz_$$name takes every input of its corpus"; \

@@ -32,6 +32,8 @@ function launch(args = [], env = {}, before = []) {
     child.stdin.on("error", () => {});
     child.ended = new Promise((done) => child.on("close", (status, signal) => {
         children.delete(child);
+        if (/Sanitizer: |runtime error: /.test(child.errors))
+            throw new Error(child.errors);
         done(signal || status);
     }));
     return child;
