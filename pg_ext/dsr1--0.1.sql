@@ -421,6 +421,15 @@ CREATE VIEW dsr1_models AS
     SELECT * FROM @extschema@.dsr1_models();
 
 COMMENT ON VIEW dsr1_models IS 'the models that can be used; path is shown to members of pg_read_all_stats';
+COMMENT ON COLUMN dsr1_models.name IS 'what its file calls it';
+COMMENT ON COLUMN dsr1_models.digest IS 'SHA-256 of its file; NULL where it could not be computed';
+COMMENT ON COLUMN dsr1_models.architecture IS 'as its file says';
+COMMENT ON COLUMN dsr1_models.parameters IS 'how many numbers it has';
+COMMENT ON COLUMN dsr1_models.quantisation IS 'the type that most of its numbers are kept in';
+COMMENT ON COLUMN dsr1_models.context IS 'tokens that a request may have, prompt and answer together';
+COMMENT ON COLUMN dsr1_models.loaded IS 'whether the engine serves it now';
+COMMENT ON COLUMN dsr1_models.bytes IS 'of its file';
+COMMENT ON COLUMN dsr1_models.path IS 'of its file, for members of pg_read_all_stats';
 
 GRANT SELECT ON dsr1_models TO PUBLIC;
 
@@ -538,7 +547,9 @@ CREATE VIEW dsr1_adapters AS
       FROM @extschema@.dsr1_adapter a;
 
 COMMENT ON VIEW dsr1_adapters IS 'the adapters of this database, which dsr1.adapter and the option "adapter" may name';
+COMMENT ON COLUMN dsr1_adapters.name IS 'what dsr1.adapter and the option "adapter" call it';
 COMMENT ON COLUMN dsr1_adapters.digest IS 'SHA-256 of its file';
+COMMENT ON COLUMN dsr1_adapters.architecture IS 'of the models that it fits';
 COMMENT ON COLUMN dsr1_adapters.parameters IS 'how many numbers it has';
 COMMENT ON COLUMN dsr1_adapters.rank IS 'the largest of its pairs of matrices';
 COMMENT ON COLUMN dsr1_adapters.alpha IS 'each pair counts alpha / its rank; 0: once';
@@ -546,6 +557,8 @@ COMMENT ON COLUMN dsr1_adapters.model_digest IS 'SHA-256 of the model that was s
 COMMENT ON COLUMN dsr1_adapters.loaded IS 'whether its file lies ready for the engine of this server; it is made when it is wanted';
 COMMENT ON COLUMN dsr1_adapters.bytes IS 'of its file';
 COMMENT ON COLUMN dsr1_adapters.owner IS 'who put it, and whose members may replace, drop and export it';
+COMMENT ON COLUMN dsr1_adapters.created IS 'when it was put';
+COMMENT ON COLUMN dsr1_adapters.comment IS 'what its owner says about it';
 
 GRANT SELECT ON dsr1_adapters TO PUBLIC;
 
@@ -687,6 +700,7 @@ CREATE TABLE dsr1_grpo_error (
 
 COMMENT ON TABLE dsr1_grpo_run IS 'runs of training; look at dsr1_grpo_runs instead';
 COMMENT ON TABLE dsr1_grpo_prompt IS 'prompts of runs of training, as they were when the run was made';
+COMMENT ON SEQUENCE dsr1_grpo_prompt_n_seq IS 'order of prompts';
 COMMENT ON TABLE dsr1_grpo_step IS 'steps of runs of training; look at dsr1_grpo_steps instead';
 COMMENT ON TABLE dsr1_grpo_rollout IS 'answers of runs of training; look at dsr1_grpo_rollouts instead';
 COMMENT ON TABLE dsr1_grpo_error IS 'answers without reward; look at dsr1_grpo_errors instead';
@@ -700,6 +714,8 @@ SELECT pg_catalog.pg_extension_config_dump(pg_catalog.pg_get_serial_sequence('@e
 
 COMMENT ON TABLE dsr1_job IS 'jobs; look at dsr1_jobs instead';
 COMMENT ON TABLE dsr1_job_row IS 'rows of jobs: to be done, done, or failed';
+COMMENT ON SEQUENCE dsr1_job_row_id_seq IS 'order in which rows of jobs are taken';
+COMMENT ON SEQUENCE dsr1_job_id_seq IS 'numbers of jobs';
 
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.dsr1_job', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.dsr1_job_row', '');
@@ -726,15 +742,38 @@ CREATE VIEW dsr1_jobs AS
         OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
 
 COMMENT ON VIEW dsr1_jobs IS 'jobs of the roles that you are a member of, or all for pg_read_all_stats';
+COMMENT ON COLUMN dsr1_jobs.id IS 'number of the job: dsr1_job_pause() and the others take it';
 COMMENT ON COLUMN dsr1_jobs.kind IS 'annotate: a column is filled; grpo: an adapter is trained, and rows are steps';
+COMMENT ON COLUMN dsr1_jobs.owner IS 'whose rights the job has';
+COMMENT ON COLUMN dsr1_jobs.relation IS 'the table whose rows are asked about';
 COMMENT ON COLUMN dsr1_jobs.target IS 'the column, or the adapter';
 COMMENT ON COLUMN dsr1_jobs.state IS 'running, paused, done, failed or cancelled';
 COMMENT ON COLUMN dsr1_jobs.done IS 'answers written so far';
 COMMENT ON COLUMN dsr1_jobs.failed IS 'rows in dsr1_job_errors that are not tried again by themselves';
+COMMENT ON COLUMN dsr1_jobs.total IS 'done, failed and pending';
+COMMENT ON COLUMN dsr1_jobs.pending IS 'rows, or steps, still to be done';
+COMMENT ON COLUMN dsr1_jobs.rows_per_s IS 'speed of late, while it runs';
 COMMENT ON COLUMN dsr1_jobs.eta IS 'time left, at the speed of late';
+COMMENT ON COLUMN dsr1_jobs.category IS 'of what stopped it: job_temporary or job_permanent';
+COMMENT ON COLUMN dsr1_jobs.sqlstate IS 'of what stopped it';
+COMMENT ON COLUMN dsr1_jobs.last_error IS 'what stopped it';
+COMMENT ON COLUMN dsr1_jobs.next_attempt IS 'when it goes on by itself';
+COMMENT ON COLUMN dsr1_jobs.created IS 'when it was made';
+COMMENT ON COLUMN dsr1_jobs.started IS 'when a worker first took it up';
+COMMENT ON COLUMN dsr1_jobs.finished IS 'when nothing was left, or it ended';
+COMMENT ON COLUMN dsr1_jobs.prompt IS 'what is asked, with the row''s columns in braces; or the query for prompts';
+COMMENT ON COLUMN dsr1_jobs.options IS 'as they were given, and altered';
+COMMENT ON COLUMN dsr1_jobs.into_table IS 'the side table that answers go into; NULL: the column';
+COMMENT ON COLUMN dsr1_jobs.watch IS 'whether rows that come or change later are done, too';
+COMMENT ON COLUMN dsr1_jobs.prompt_tokens IS 'of all that was asked';
+COMMENT ON COLUMN dsr1_jobs.cached_tokens IS 'of them, found computed';
+COMMENT ON COLUMN dsr1_jobs.generated_tokens IS 'of all answers';
+COMMENT ON COLUMN dsr1_jobs.engine_ms IS 'time that its requests spent in the engine';
 COMMENT ON COLUMN dsr1_jobs.model_digest IS 'SHA-256 of the model file that gave the answers';
-COMMENT ON COLUMN dsr1_jobs.adapter_digest IS 'SHA-256 of the adapter that the job asks with, or has trained; NULL for none';
 COMMENT ON COLUMN dsr1_jobs.prompt_digest IS 'SHA-256 of the prompt, as the column holds it';
+COMMENT ON COLUMN dsr1_jobs.seed IS 'of its answers';
+COMMENT ON COLUMN dsr1_jobs.version IS 'of dsr1 that made the job';
+COMMENT ON COLUMN dsr1_jobs.adapter_digest IS 'SHA-256 of the adapter that the job asks with, or has trained; NULL for none';
 
 CREATE VIEW dsr1_job_errors AS
     SELECT r.job, r.key, r.category, r.sqlstate, r.message, r.attempts, r.next_retry, r.done_at AS at
@@ -744,8 +783,14 @@ CREATE VIEW dsr1_job_errors AS
             OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'));
 
 COMMENT ON VIEW dsr1_job_errors IS 'rows of jobs that failed, and why';
+COMMENT ON COLUMN dsr1_job_errors.job IS 'number in dsr1_jobs';
+COMMENT ON COLUMN dsr1_job_errors.key IS 'columns of the row''s primary key, and their values';
 COMMENT ON COLUMN dsr1_job_errors.category IS 'row_temporary or row_permanent';
+COMMENT ON COLUMN dsr1_job_errors.sqlstate IS 'of the error';
+COMMENT ON COLUMN dsr1_job_errors.message IS 'of the error';
+COMMENT ON COLUMN dsr1_job_errors.attempts IS 'how often it was tried';
 COMMENT ON COLUMN dsr1_job_errors.next_retry IS 'when it is tried again; NULL: when dsr1_job_retry() says so';
+COMMENT ON COLUMN dsr1_job_errors.at IS 'when it failed last';
 
 CREATE FUNCTION dsr1_annotate(relation regclass, target name, prompt text, options jsonb DEFAULT '{}')
 RETURNS bigint
@@ -841,10 +886,28 @@ CREATE VIEW dsr1_grpo_runs AS
 
 COMMENT ON VIEW dsr1_grpo_runs IS 'runs of training of the roles that you are a member of, or all for pg_read_all_stats';
 COMMENT ON COLUMN dsr1_grpo_runs.id IS 'number of the job: dsr1_job_pause(), _resume(), _cancel() and _wait() take it';
+COMMENT ON COLUMN dsr1_grpo_runs.owner IS 'whose rights the run has';
+COMMENT ON COLUMN dsr1_grpo_runs.adapter IS 'the adapter that is trained';
+COMMENT ON COLUMN dsr1_grpo_runs.reward_function IS 'what judges answers';
+COMMENT ON COLUMN dsr1_grpo_runs.state IS 'running, paused, done, failed or cancelled';
 COMMENT ON COLUMN dsr1_grpo_runs.step IS 'steps done';
+COMMENT ON COLUMN dsr1_grpo_runs.steps IS 'steps wanted';
 COMMENT ON COLUMN dsr1_grpo_runs.reward IS 'mean of the last step';
 COMMENT ON COLUMN dsr1_grpo_runs.eval_reward IS 'mean of answers to the prompts set aside, when they were last looked at';
 COMMENT ON COLUMN dsr1_grpo_runs.errors IS 'answers that the reward function failed on';
+COMMENT ON COLUMN dsr1_grpo_runs.eta IS 'time left, at the speed of late';
+COMMENT ON COLUMN dsr1_grpo_runs.category IS 'of what stopped it: job_temporary or job_permanent';
+COMMENT ON COLUMN dsr1_grpo_runs.sqlstate IS 'of what stopped it';
+COMMENT ON COLUMN dsr1_grpo_runs.last_error IS 'what stopped it';
+COMMENT ON COLUMN dsr1_grpo_runs.next_attempt IS 'when it goes on by itself';
+COMMENT ON COLUMN dsr1_grpo_runs.created IS 'when it was made';
+COMMENT ON COLUMN dsr1_grpo_runs.started IS 'when a worker first took it up';
+COMMENT ON COLUMN dsr1_grpo_runs.finished IS 'when it ended';
+COMMENT ON COLUMN dsr1_grpo_runs.prompts IS 'the query that gave the prompts';
+COMMENT ON COLUMN dsr1_grpo_runs.options IS 'as they were given, and altered';
+COMMENT ON COLUMN dsr1_grpo_runs.seed IS 'of its answers and of the order of prompts';
+COMMENT ON COLUMN dsr1_grpo_runs.model_digest IS 'SHA-256 of the model that is trained';
+COMMENT ON COLUMN dsr1_grpo_runs.version IS 'of dsr1 that made the run';
 COMMENT ON COLUMN dsr1_grpo_runs.adapter_digest IS 'SHA-256 of the adapter, once it is done and stands in dsr1_adapters';
 
 CREATE VIEW dsr1_grpo_steps AS
@@ -858,18 +921,35 @@ CREATE VIEW dsr1_grpo_steps AS
         OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
 
 COMMENT ON VIEW dsr1_grpo_steps IS 'steps of runs of training, one row each; step 0 only looks at the prompts set aside';
+COMMENT ON COLUMN dsr1_grpo_steps.run IS 'number in dsr1_grpo_runs';
+COMMENT ON COLUMN dsr1_grpo_steps.step IS 'counted from 1';
+COMMENT ON COLUMN dsr1_grpo_steps.at IS 'when it was done';
 COMMENT ON COLUMN dsr1_grpo_steps.reward IS 'mean over all answers of the step';
 COMMENT ON COLUMN dsr1_grpo_steps.reward_std IS 'their spread';
 COMMENT ON COLUMN dsr1_grpo_steps.eval_reward IS 'mean of answers to the prompts set aside';
+COMMENT ON COLUMN dsr1_grpo_steps.loss IS 'of the step''s first update';
 COMMENT ON COLUMN dsr1_grpo_steps.kl IS 'divergence from the model without adapter, where option beta is not 0';
 COMMENT ON COLUMN dsr1_grpo_steps.entropy IS 'mean of -log p of what was sampled';
 COMMENT ON COLUMN dsr1_grpo_steps.length IS 'mean length of answers, in tokens';
 COMMENT ON COLUMN dsr1_grpo_steps.ended IS 'share of answers that ended by themselves';
 COMMENT ON COLUMN dsr1_grpo_steps.grad_norm IS 'norm of the gradient, before it is cut';
+COMMENT ON COLUMN dsr1_grpo_steps.lr IS 'rate of learning';
+COMMENT ON COLUMN dsr1_grpo_steps.clipped_low IS 'share of tokens whose ratio was cut from below, in the last update';
+COMMENT ON COLUMN dsr1_grpo_steps.clipped_high IS 'share of tokens whose ratio was cut from above, in the last update';
 COMMENT ON COLUMN dsr1_grpo_steps.mismatch IS 'mean |log p| between the engine that sampled and the network that learns';
+COMMENT ON COLUMN dsr1_grpo_steps.groups IS 'prompts, each with a group of answers';
 COMMENT ON COLUMN dsr1_grpo_steps.useful IS 'groups whose answers are not all worth the same';
+COMMENT ON COLUMN dsr1_grpo_steps.rounds IS 'how often answers were sampled: more than once where groups without spread were replaced';
 COMMENT ON COLUMN dsr1_grpo_steps.errors IS 'answers without reward';
 COMMENT ON COLUMN dsr1_grpo_steps.tokens IS 'tokens sampled';
+COMMENT ON COLUMN dsr1_grpo_steps.train_tokens IS 'tokens learned from';
+COMMENT ON COLUMN dsr1_grpo_steps.rollout_tokens_per_s IS 'tokens sampled per second of sampling';
+COMMENT ON COLUMN dsr1_grpo_steps.train_tokens_per_s IS 'tokens learned from per second of learning';
+COMMENT ON COLUMN dsr1_grpo_steps.seconds IS 'of the whole step';
+COMMENT ON COLUMN dsr1_grpo_steps.rollout_seconds IS 'spent sampling';
+COMMENT ON COLUMN dsr1_grpo_steps.reward_seconds IS 'spent waiting for rewards';
+COMMENT ON COLUMN dsr1_grpo_steps.train_seconds IS 'spent learning';
+COMMENT ON COLUMN dsr1_grpo_steps.cpu_seconds IS 'processor time of the trainer';
 
 CREATE VIEW dsr1_grpo_rollouts AS
     SELECT o.job AS run, o.step, o.n, o.prompt, o.completion, o.reward, o.advantage, o.tokens, o.finish
@@ -877,7 +957,14 @@ CREATE VIEW dsr1_grpo_rollouts AS
      WHERE pg_catalog.pg_has_role(j.owner, 'USAGE');
 
 COMMENT ON VIEW dsr1_grpo_rollouts IS 'answers of your runs of training: of each step as many as option rollouts says';
+COMMENT ON COLUMN dsr1_grpo_rollouts.run IS 'number in dsr1_grpo_runs';
+COMMENT ON COLUMN dsr1_grpo_rollouts.step IS 'of dsr1_grpo_steps';
+COMMENT ON COLUMN dsr1_grpo_rollouts.n IS 'place within the step';
+COMMENT ON COLUMN dsr1_grpo_rollouts.prompt IS 'what was asked';
+COMMENT ON COLUMN dsr1_grpo_rollouts.completion IS 'what was answered';
+COMMENT ON COLUMN dsr1_grpo_rollouts.reward IS 'what the function said of it';
 COMMENT ON COLUMN dsr1_grpo_rollouts.advantage IS 'how much better than its group, over the group''s spread';
+COMMENT ON COLUMN dsr1_grpo_rollouts.tokens IS 'length of the answer';
 COMMENT ON COLUMN dsr1_grpo_rollouts.finish IS 'end, stop, or length where max_tokens cut it off';
 
 CREATE VIEW dsr1_grpo_errors AS
@@ -886,6 +973,13 @@ CREATE VIEW dsr1_grpo_errors AS
      WHERE pg_catalog.pg_has_role(j.owner, 'USAGE');
 
 COMMENT ON VIEW dsr1_grpo_errors IS 'answers of your runs of training that the reward function failed on, and why';
+COMMENT ON COLUMN dsr1_grpo_errors.run IS 'number in dsr1_grpo_runs';
+COMMENT ON COLUMN dsr1_grpo_errors.step IS 'of dsr1_grpo_steps';
+COMMENT ON COLUMN dsr1_grpo_errors.n IS 'place within the step';
+COMMENT ON COLUMN dsr1_grpo_errors.prompt IS 'what was asked';
+COMMENT ON COLUMN dsr1_grpo_errors.completion IS 'what was answered';
+COMMENT ON COLUMN dsr1_grpo_errors.sqlstate IS 'of the function''s error';
+COMMENT ON COLUMN dsr1_grpo_errors.message IS 'of the function''s error';
 
 GRANT SELECT ON dsr1_grpo_runs, dsr1_grpo_steps, dsr1_grpo_rollouts, dsr1_grpo_errors TO PUBLIC;
 
@@ -903,7 +997,15 @@ CREATE VIEW dsr1_stat_progress_job AS
       FROM @extschema@.dsr1_stat_progress_job() p LEFT JOIN pg_catalog.pg_database d ON d.oid = p.datid;
 
 COMMENT ON VIEW dsr1_stat_progress_job IS 'workers of jobs, one row each';
+COMMENT ON COLUMN dsr1_stat_progress_job.pid IS 'process of the worker';
+COMMENT ON COLUMN dsr1_stat_progress_job.datid IS 'database of the job';
+COMMENT ON COLUMN dsr1_stat_progress_job.datname IS 'its name';
+COMMENT ON COLUMN dsr1_stat_progress_job.job IS 'number in dsr1_jobs of that database';
+COMMENT ON COLUMN dsr1_stat_progress_job.phase IS 'what the worker does now';
+COMMENT ON COLUMN dsr1_stat_progress_job.rows_in_flight IS 'rows that wait for the engine''s answer';
 COMMENT ON COLUMN dsr1_stat_progress_job.rows_done IS 'since the worker started';
+COMMENT ON COLUMN dsr1_stat_progress_job.rows_failed IS 'since the worker started';
+COMMENT ON COLUMN dsr1_stat_progress_job.started IS 'when the worker did';
 
 GRANT SELECT ON dsr1_jobs, dsr1_job_errors, dsr1_stat_progress_job TO PUBLIC;
 
@@ -954,12 +1056,20 @@ CREATE VIEW dsr1_stat_requests AS
            LEFT JOIN pg_catalog.pg_database d ON d.oid = r.datid;
 
 COMMENT ON VIEW dsr1_stat_requests IS 'requests to the inference engine that are on their way';
+COMMENT ON COLUMN dsr1_stat_requests.id IS 'what dsr1_cancel() takes';
+COMMENT ON COLUMN dsr1_stat_requests.pid IS 'process that asks';
+COMMENT ON COLUMN dsr1_stat_requests.datname IS 'its database';
+COMMENT ON COLUMN dsr1_stat_requests.role IS 'as whom it asks';
+COMMENT ON COLUMN dsr1_stat_requests.kind IS 'complete, score, embed, tokenize or detokenize';
 COMMENT ON COLUMN dsr1_stat_requests.state IS 'waiting (for the engine to come, or for the role''s other requests), queued (in the engine), prefill (its prompt is computed), decode (its answer is) or cancelled';
 COMMENT ON COLUMN dsr1_stat_requests.prompt_tokens IS 'of its prompt, as the engine knows them; NULL before it does';
 COMMENT ON COLUMN dsr1_stat_requests.cached_tokens IS 'of them, found computed';
 COMMENT ON COLUMN dsr1_stat_requests.generated_tokens IS 'of its answer until now';
-COMMENT ON COLUMN dsr1_stat_requests.adapter IS 'its name in this database, else its digest; NULL for none';
+COMMENT ON COLUMN dsr1_stat_requests.wait IS 'since it was asked';
+COMMENT ON COLUMN dsr1_stat_requests.job IS 'the job that asks; NULL: a statement';
+COMMENT ON COLUMN dsr1_stat_requests.query_id IS 'of the statement, as pg_stat_activity has it';
 COMMENT ON COLUMN dsr1_stat_requests.query IS 'the statement; of other roles for members of pg_read_all_stats only';
+COMMENT ON COLUMN dsr1_stat_requests.adapter IS 'its name in this database, else its digest; NULL for none';
 
 CREATE VIEW dsr1_stat_usage AS
     SELECT pg_catalog.pg_get_userbyid(u.login) AS role, d.datname, u.function, u.calls, u.errors,
@@ -978,6 +1088,15 @@ CREATE VIEW dsr1_stat_usage AS
 
 COMMENT ON VIEW dsr1_stat_usage IS 'what you, or for pg_read_all_stats everybody, have used of the inference engine';
 COMMENT ON COLUMN dsr1_stat_usage.role IS 'who logged in';
+COMMENT ON COLUMN dsr1_stat_usage.datname IS 'the database';
+COMMENT ON COLUMN dsr1_stat_usage.function IS 'complete, score, embed, tokenize or detokenize';
+COMMENT ON COLUMN dsr1_stat_usage.calls IS 'requests answered or failed';
+COMMENT ON COLUMN dsr1_stat_usage.errors IS 'of them, failed';
+COMMENT ON COLUMN dsr1_stat_usage.prompt_tokens IS 'of their prompts';
+COMMENT ON COLUMN dsr1_stat_usage.cached_tokens IS 'of them, found computed';
+COMMENT ON COLUMN dsr1_stat_usage.generated_tokens IS 'of their answers';
+COMMENT ON COLUMN dsr1_stat_usage.engine_ms IS 'time that they spent in the engine';
 COMMENT ON COLUMN dsr1_stat_usage.quota_left IS 'tokens left today of the role''s dsr1.max_tokens_per_day, in all databases; NULL: no limit';
+COMMENT ON COLUMN dsr1_stat_usage.stats_reset IS 'when counting began';
 
 GRANT SELECT ON dsr1_stat_requests, dsr1_stat_usage TO PUBLIC;

@@ -11,6 +11,18 @@ SELECT pg_describe_object(classid, objid, 0) COLLATE "C" AS member
    AND NOT EXISTS (SELECT FROM pg_type WHERE classid = 'pg_type'::regclass AND oid = objid AND (typtype = 'c' OR typcategory = 'A'))
  ORDER BY 1;
 
+-- everything says what it is: no member without a comment, and no column of a view
+SELECT pg_describe_object(classid, objid, 0) COLLATE "C" AS silent
+  FROM pg_depend
+ WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'dsr1')
+   AND obj_description(objid, classid::regclass::name) IS NULL
+   AND NOT EXISTS (SELECT FROM pg_type WHERE classid = 'pg_type'::regclass AND oid = objid AND (typtype = 'c' OR typcategory = 'A'))
+UNION ALL
+SELECT format('column %s of view %s', attname, attrelid::regclass)
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+ WHERE relkind = 'v' AND relname ~ '^dsr1_' AND attnum > 0 AND col_description(attrelid, attnum) IS NULL;
+
 -- what costs compute is not for everybody, what tells the state is
 SELECT p.proname, p.provolatile, p.proparallel, p.proisstrict, has_function_privilege('public', p.oid, 'EXECUTE') AS public
   FROM pg_proc p
