@@ -5,7 +5,8 @@
 // FOLDER holds a peer's llama-bench and llama-batched-bench. FLAGs are given to the first, or, behind the semicolon, to
 // the second, which is not told the same ("mla=3" is "-mla 3", "rtr" is "-rtr"). A pair is one run of ours and one of
 // each peer, minutes apart at most: on a shared machine only such figures can be compared. The result is one JSON
-// object with every figure, and the median over the pairs of ours over the best peer's.
+// object with every figure, and the median over the pairs of ours over the best peer's. Peers run in a folder of their
+// own, which is removed with the logs that they leave.
 //
 //     -t N            threads (2)
 //     -p N,..         prompts (512)
@@ -17,9 +18,9 @@
 //
 // SPDX-License-Identifier: PostgreSQL
 import {spawnSync} from "node:child_process";
-import {existsSync, readFileSync, writeFileSync} from "node:fs";
-import {cpus} from "node:os";
-import {join} from "node:path";
+import {existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from "node:fs";
+import {cpus, tmpdir} from "node:os";
+import {join, resolve} from "node:path";
 
 const o = {threads: 2, prompts: [512], n: 32, batches: [1], pairs: 3, peers: [], oursEnv: {}, peerEnv: {}};
 const numbers = (text) => text === "" ? [] : text.split(",").map(Number);
@@ -29,13 +30,13 @@ const flagsOf = (text) => text.split(",").filter(Boolean).flatMap((flag) => {
     return [name.length > 4 ? `--${name}` : `-${name}`, ...value];
 });
 const options = {
-    "--ours": (v) => o.ours = v, "-m": (v) => o.model = v, "-t": (v) => o.threads = Number(v),
+    "--ours": (v) => o.ours = v, "-m": (v) => o.model = resolve(v), "-t": (v) => o.threads = Number(v),
     "-p": (v) => o.prompts = numbers(v), "-n": (v) => o.n = Number(v), "-b": (v) => o.batches = numbers(v),
     "--pairs": (v) => o.pairs = Number(v), "--add": (v) => o.file = v,
     "--ours-env": assign(o.oursEnv), "--peer-env": assign(o.peerEnv),
     "--peer": (v) => {
         const [, name, folder, flags, batched] = /^([^=]+)=([^,;]+),?([^;]*);?(.*)$/.exec(v);
-        o.peers.push({name, folder, flags: flagsOf(flags), batchedFlags: flagsOf(batched)});
+        o.peers.push({name, folder: resolve(folder), flags: flagsOf(flags), batchedFlags: flagsOf(batched)});
     },
 };
 for (let i = 2; i < process.argv.length; i += 2) {
@@ -50,8 +51,9 @@ if (!o.ours || !o.model) {
     process.exit(2);
 }
 
-function run(program, args, env) {
-    const result = spawnSync(program, args.map(String), {env: {...process.env, ...env}, encoding: "utf8", maxBuffer: 1 << 26});
+function run(program, args, env, cwd) {
+    const options = {cwd, env: {...process.env, ...env}, encoding: "utf8", maxBuffer: 1 << 26};
+    const result = spawnSync(program, args.map(String), options);
     if (result.status !== 0)
         throw new Error(`${program} ${args.join(" ")}: ${result.stderr.slice(-2000)}`);
     return result;
@@ -72,12 +74,15 @@ function ours() {
     return figures;
 }
 
+const peersFolder = mkdtempSync(join(tmpdir(), "compare-"));
+process.on("exit", () => rmSync(peersFolder, {recursive: true}));
+
 function bench(peer, figures) {
     const single = o.batches.includes(1);
     if (o.prompts.length === 0 && !single)
         return;
     const args = ["-m", o.model, "-t", o.threads, "-r", 1, "-o", "json", "-n", single ? o.n : 0, ...peer.flags];
-    const {stdout} = run(join(peer.folder, "llama-bench"), [...args, "-p", o.prompts.join() || 0], o.peerEnv);
+    const {stdout} = run(join(peer.folder, "llama-bench"), [...args, "-p", o.prompts.join() || 0], o.peerEnv, peersFolder);
     for (const row of JSON.parse(stdout.slice(stdout.indexOf("["))))
         figures[row.n_gen ? "b1" : `p${row.n_prompt}`] = row.avg_ts;
 }
@@ -90,7 +95,7 @@ function batchedBench(peer, figures) {
     const args = ["-m", o.model, "-t", o.threads, "-tb", o.threads, "-c", context, "-b", 2048, "-npp", 16, "-ntg", o.n];
     // One peer writes its table to one stream, another to the other.
     const {stdout, stderr} = run(join(peer.folder, "llama-batched-bench"),
-                                 [...args, "-npl", batches.join(), ...peer.batchedFlags], o.peerEnv);
+                                 [...args, "-npl", batches.join(), ...peer.batchedFlags], o.peerEnv, peersFolder);
     for (const line of `${stdout}\n${stderr}`.split("\n")) {
         const cells = line.split("|").map((c) => Number(c));
         if (cells.length > 8 && cells[3] > 0)
