@@ -73,6 +73,8 @@ SELECT regress_calls('SELECT id FROM regress_plan_view');
 -- LIMIT asks for what it returns, as the window grows: 1, then 2 more
 SELECT regress_calls('SELECT answer FROM regress_plan_view LIMIT 1');
 SELECT regress_calls('SELECT answer FROM regress_plan_view LIMIT 3');
+-- behind a sort with LIMIT, only what is left is asked
+SELECT regress_calls($$SELECT id, dsr1_complete(body, 4) FROM regress_plan ORDER BY grp, id DESC LIMIT 3$$);
 -- cheap conditions come first, wherever they stand
 SELECT regress_calls($$SELECT * FROM regress_plan WHERE dsr1_filter(body, 'cheap') AND id <= 5$$);
 
