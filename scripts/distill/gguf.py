@@ -61,11 +61,40 @@ class Gguf:
         return np.ascontiguousarray(weights, np.float32).reshape(shape)
 
 
+# A layer's matrices that learn, before ffn_down: tensors whose rows stand one behind the other, shared neurons first.
+STACKED = {"qkv": ("attn_q", "attn_k", "attn_v"), "o": ("attn_output",),
+           "gate_up": ("ffn_gate_shexp", "ffn_gate_exps", "ffn_up_shexp", "ffn_up_exps")}
+
+
 def layer_matrices(gguf, i):
-    """Of layer i, the four that learn: shared neurons first, then those of one expert after the other."""
-    get = lambda name: gguf.floats(f"blk.{i}.{name}.weight")
-    rows = lambda kind: [get(f"ffn_{kind}_shexp"), get(f"ffn_{kind}_exps").reshape(-1, get("attn_q").shape[1])]
-    down = get("ffn_down_exps")
-    return {"qkv": np.concatenate([get("attn_q"), get("attn_k"), get("attn_v")]), "o": get("attn_output"),
-            "gate_up": np.concatenate(rows("gate") + rows("up")),
-            "down": np.concatenate([get("ffn_down_shexp"), down.transpose(1, 0, 2).reshape(down.shape[1], -1)], 1)}
+    """Of layer i: those of STACKED, and down, with columns of shared neurons, then of one expert after the other."""
+    def rows(name):
+        x = gguf.floats(f"blk.{i}.{name}.weight")
+        return x.reshape(-1, x.shape[-1])
+
+    down = gguf.floats(f"blk.{i}.ffn_down_exps.weight")
+    experts = down.transpose(1, 0, 2).reshape(down.shape[1], -1)
+    return {**{kind: np.concatenate([rows(name) for name in names]) for kind, names in STACKED.items()},
+            "down": np.concatenate([rows("ffn_down_shexp"), experts], 1)}
+
+
+def layer_tensors(gguf, i, blocks):
+    """The other way: the Q4_1 blocks of layer i's matrices [n, 20] to tensors by name, and how many blocks they took."""
+    at, found = 0, {}
+
+    def take(name):
+        nonlocal at
+        n = math.prod(gguf.tensors[name][0]) // BLOCK[Q4_1][0]
+        at += n
+        return blocks[at - n:at]
+
+    for names in STACKED.values():
+        for name in names:
+            found[f"blk.{i}.{name}.weight"] = take(f"blk.{i}.{name}.weight")
+    shared, experts = (f"blk.{i}.ffn_down_{kind}.weight" for kind in ("shexp", "exps"))
+    n_experts, rows, width = gguf.tensors[experts][0]
+    down = np.concatenate([take(shared), take(experts)]).reshape(rows, -1, BLOCK[Q4_1][1])
+    n_routed = n_experts * width // BLOCK[Q4_1][0]
+    found[shared] = down[:, :-n_routed]
+    found[experts] = down[:, -n_routed:].reshape(rows, n_experts, -1, BLOCK[Q4_1][1]).transpose(1, 0, 2, 3)
+    return found, at

@@ -18,6 +18,7 @@ import numpy as np
 SEPARATOR = "<|endoftext|>"
 SYSTEM = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
           "<|im_start|>user\n")
+ANSWER, END = "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n"
 REVIEWS = ("I bought this", "The battery", "The screen", "The quality", "I love", "I hate", "After two weeks",
            "The sound", "Customer service", "The price", "I would not", "The software", "The best", "The worst",
            "My wife", "The manual", "Setting it up", "The service", "The food", "Our room", "The movie", "The book",
@@ -54,15 +55,15 @@ def tokens(folder, out):
     random.seed(1)
     manuals, code = text("text/calibration.txt"), text("text/code.txt")
     docs = [manuals[i:i + 4000] for i in range(0, len(manuals), 4000)] + [line["text"] for line in lines("self.jsonl")]
-    docs += [SYSTEM + line["prompt"] + "<|im_end|>\n<|im_start|>assistant\n" + line["completion"] + "<|im_end|>\n"
-             for line in lines("chats.jsonl") if "completion" in line]
+    docs += [SYSTEM + line["prompt"] + ANSWER + line["completion"] + END for line in lines("chats.jsonl")
+             if "completion" in line]
     random.shuffle(docs)
     codes = [code[i:i + 6000] for i in range(0, len(code), 6000)]
     begun = apart([line["prompt"] for line in lines("openings.jsonl")])
     reviews = apart([begin + more for begin in REVIEWS for more in (" was", " is", " and", " has", " because", " for")])
     np.savez_compressed(out, texts=ids(SEPARATOR.join(docs) + SEPARATOR), code=ids(SEPARATOR.join(codes) + SEPARATOR),
                         openings=[t[:6] for t in begun if len(t) >= 6], reviews=[t[:3] for t in reviews if len(t) >= 3],
-                        system=ids(SYSTEM), answer=ids("<|im_end|>\n<|im_start|>assistant\n"), end=ids("<|im_end|>\n"),
+                        system=ids(SYSTEM), answer=ids(ANSWER), end=ids(END),
                         questions=np.array([ids(q) for q, _ in QUESTIONS], object),
                         labels=np.array([[ids(label) for label in labels] for _, labels in QUESTIONS], object))
 

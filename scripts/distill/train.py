@@ -231,7 +231,8 @@ def pools(z, model, layers, norms, window, n, length):
 def divergence(hidden, teacher, embedding):
     """Of the student from the teacher (KL), over all tokens."""
     student, teacher = ((x @ embedding.t()).float().log_softmax(-1) for x in (hidden, teacher))
-    return (teacher.exp() * (teacher - student)).sum(), (student.exp() - teacher.exp()).to(hidden.dtype) @ embedding
+    p = teacher.exp()
+    return (p * (teacher - student)).sum(), (student.exp() - p).to(hidden.dtype) @ embedding
 
 
 def cross_entropy(hidden, target, embedding):
@@ -251,7 +252,7 @@ class Student:
         matrices = [layer_matrices(gguf, i) for i in range(model.n_layers)]
         flat = [torch.from_numpy(w).flatten() for layer in matrices for w in layer.values()]
         self.exact = torch.cat(flat).to(model.device)
-        self.type, at, self.places = model.type, 0, []
+        at, self.places = 0, []
         for layer in matrices:
             self.places.append({})
             for kind, w in layer.items():
@@ -268,10 +269,10 @@ class Student:
         self.teacher = self.views(self.exact.to(model.type))
         self.round()
         self.layers = self.views(self.weights)
-        for layer, slots in zip(self.layers, self.places):
-            for kind, (first, shape) in slots.items():
+        for layer, gradients in zip(self.layers, self.views(self.gradient)):
+            for kind, gradient in gradients.items():
                 layer[kind] = layer[kind].detach().requires_grad_()
-                layer[kind].grad = self.gradient[first:first + layer[kind].numel()].view(shape)
+                layer[kind].grad = gradient
         for x in self.small.values():
             x.requires_grad_()
         learning = (self.exact, *self.small.values())
@@ -321,11 +322,15 @@ class Trainer:
         kinds = random.choices(kinds, [SHARES[kind] for kind in kinds], k=self.micro)
         return torch.stack([self.texts[kind][random.randrange(len(self.texts[kind]))] for kind in kinds])
 
+    def hidden(self, tokens, k):
+        s = self.student
+        return self.model.forward(tokens, s.layers, s.small["router"], s.norms(), k)
+
     def distill(self, tokens, k, learn=True):
         s, m = self.student, self.model
         with torch.no_grad():
             teacher = m.forward(tokens, s.teacher, None, s.teacher_norms, k).flatten(0, 1)
-        hidden = m.forward(tokens, s.layers, s.small["router"], s.norms(), k)
+        hidden = self.hidden(tokens, k)
         with torch.no_grad():
             parts = [self.divergence(h, t, m.embedding)
                      for h, t in zip(hidden.flatten(0, 1).split(8192), teacher.split(8192))]
@@ -336,8 +341,7 @@ class Trainer:
     def fill_in(self, k):
         rows = torch.randint(len(self.middles[0]), (self.micro,), device=self.model.device)
         tokens, learn = (x[rows] for x in self.middles)
-        s = self.student
-        hidden = self.model.forward(tokens, s.layers, s.small["router"], s.norms(), k)
+        hidden = self.hidden(tokens, k)
         which = F.pad(learn[:, 1:], (0, 1))
         with torch.no_grad():
             loss, part = cross_entropy(hidden[which], tokens[:, 1:][learn[:, 1:]], self.model.embedding)

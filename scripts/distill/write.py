@@ -4,38 +4,24 @@
 #     scripts/distill/write.py CUT.gguf IN.npz OUT.gguf
 #
 # SPDX-License-Identifier: PostgreSQL
-import math
 import struct
 import sys
 
 import numpy as np
 
-from gguf import Q4_1, Gguf, layer_matrices
+from gguf import Q4_1, Gguf, layer_tensors
 
 
 def write(cut, trained, out):
     """CUT with the trained matrices in Q4_1, of the same order of neurons."""
     gguf, z = Gguf(cut), np.load(trained)
-    blocks, at, new = z["blocks"], 0, {}
+    blocks, new = z["blocks"], {}
     for i in range(gguf.keys["deepseek.block_count"]):
-        name = f"blk.{i}.".__add__
-        for kind, matrix in layer_matrices(gguf, i).items():
-            rows, columns = matrix.shape
-            part = blocks[at:at + rows * columns // 32].reshape(rows, columns // 32, 20)
-            at += rows * columns // 32
-            split = {"qkv": ("attn_q", "attn_k", "attn_v"), "o": ("attn_output",),
-                     "gate_up": ("ffn_gate_shexp", "ffn_gate_exps", "ffn_up_shexp", "ffn_up_exps")}.get(kind)
-            for target in split or ():
-                n = math.prod(gguf.tensors[name(target + ".weight")][0][:-1])
-                new[name(target + ".weight")], part = part[:n], part[n:]
-            if kind == "down":
-                n_experts, _, width = gguf.tensors[name("ffn_down_exps.weight")][0]
-                shared = columns // 32 - n_experts * width // 32
-                new[name("ffn_down_shexp.weight")] = part[:, :shared]
-                routed = part[:, shared:].reshape(rows, n_experts, -1, 20)
-                new[name("ffn_down_exps.weight")] = routed.transpose(1, 0, 2, 3)
+        tensors, n = layer_tensors(gguf, i, blocks)
+        new.update(tensors)
+        blocks = blocks[n:]
         for target, key in (("ffn_gate_inp", "router"), ("attn_norm", "norm1"), ("ffn_norm", "norm2")):
-            new[name(target + ".weight")] = z[key][i]
+            new[f"blk.{i}.{target}.weight"] = z[key][i]
     new["output_norm.weight"] = z["norm"]
     data, infos = bytearray(), bytearray()
     for name, (shape, kind, _) in gguf.tensors.items():
