@@ -29,15 +29,6 @@ is_work(int kind)
 		kind == WIRE_TOKENS || kind == WIRE_DETOKENIZE;
 }
 
-/* As core/wire/wire_frame.h has it: little-endian, behind the size. */
-static int
-kind_of(const EngineRequest *request)
-{
-	const unsigned char *header = (const unsigned char *) request->frame.data;
-
-	return request->frame.size < WIRE_FRAME_HEADER ? 0 : header[4] | header[5] << 8;
-}
-
 const char *
 admission_kind_name(int kind)
 {
@@ -176,7 +167,7 @@ bool
 admission_enter(EngineRequest *request, bool others_on_their_way)
 {
 	static bool registered = false;
-	int			kind = kind_of(request);
+	int			kind = engine_request_kind(request);
 	Oid			login = GetSessionUserId();
 	Shared	   *block = shared();
 	char		adapter[ADAPTER_DIGEST + 1];
@@ -353,7 +344,7 @@ void
 admission_answered(EngineRequest *request)
 {
 	struct wire_frame frame = engine_request_answer(request);
-	int			kind = kind_of(request);
+	int			kind = engine_request_kind(request);
 	dsr1_usage	usage = {0};
 	bool		answered;
 

@@ -35,10 +35,8 @@
 #endif
 
 #if PG_VERSION_NUM >= 170000
-#define compat_wait_event(name) WaitEventExtensionNew(name)
 #define compat_create_wait_set(n) CreateWaitEventSet(NULL, n)
 #else
-#define compat_wait_event(name) PG_WAIT_EXTENSION
 #define compat_create_wait_set(n) CreateWaitEventSet(TopMemoryContext, n)
 #endif
 

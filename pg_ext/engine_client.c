@@ -108,6 +108,15 @@ engine_request_new(void)
 	return request;
 }
 
+/* As core/wire/wire_frame.h has it: little-endian, behind the size. */
+int
+engine_request_kind(const EngineRequest *request)
+{
+	const unsigned char *header = (const unsigned char *) request->frame.data;
+
+	return request->frame.size < WIRE_FRAME_HEADER ? 0 : header[4] | header[5] << 8;
+}
+
 void
 engine_request_free(EngineRequest *request)
 {
@@ -177,6 +186,7 @@ send_new(void)
 			raise_no_memory();
 		request->state = REQUEST_SENT;
 		request->n_sent++;
+		request->phase = DSR1_PHASE_QUEUED;
 		buffer_drop(&request->events, request->events.size);
 		admission_sent(request, true);
 	}
@@ -248,6 +258,15 @@ take_frame(const struct wire_frame *frame)
 				raise_no_memory();
 			return;
 		}
+		if (frame->type == WIRE_PHASE)
+		{
+			struct wire_phase phase;
+
+			if (wire_get_phase(frame, &phase) < 0)
+				engine_answer_broken();
+			request->phase = phase.phase;
+			return;
+		}
 		buffer_append(&request->answer, frame->payload, frame->size);
 		if (request->answer.failed)
 			raise_no_memory();
@@ -309,10 +328,32 @@ take_cancelled(void)
 	}
 }
 
+/* What the server is told that we wait for: what becomes of the oldest request. */
+static WaitEventName
+wait_name(void)
+{
+	EngineRequest *request = dlist_is_empty(&requests) ? NULL :
+		dlist_head_element(EngineRequest, node, &requests);
+	int			kind = request ? engine_request_kind(request) : 0;
+
+	if (kind != WIRE_COMPLETE && kind != WIRE_SCORE && kind != WIRE_EMBED)
+		return WAIT_ENGINE_ANSWER;
+	switch (request->phase)
+	{
+		case DSR1_PHASE_PREFILL:
+			return WAIT_PREFILL;
+		case DSR1_PHASE_DECODE:
+			return WAIT_DECODE;
+		case DSR1_PHASE_QUEUED:
+			break;
+	}
+	return WAIT_QUEUE;
+}
+
 static void
 pump(long timeout_ms)
 {
-	ConnectionEnd end = connection_wait(timeout_ms);
+	ConnectionEnd end = connection_wait(timeout_ms, wait_name());
 	struct wire_frame frame;
 
 	while (connection_next_frame(&frame, &end))

@@ -50,6 +50,7 @@ typedef struct EngineRequest
 	struct buffer frame;		/* what was asked, kept to be asked again */
 	bool		listed;			/* not answered yet, so in the list */
 	int			n_sent;			/* how often it was asked */
+	dsr1_phase	phase;			/* since then, where the engine tells */
 	struct buffer events;		/* TEXT frames' payloads since then, as texts */
 	unsigned	answer_type;	/* of the frame that ended it, e.g. WIRE_DONE */
 	struct buffer answer;		/* the payload of that frame */
@@ -57,6 +58,9 @@ typedef struct EngineRequest
 } EngineRequest;
 
 extern EngineRequest *engine_request_new(void);
+
+/* What it asks for: enum wire_type; 0 as long as its frame is not put. */
+extern int	engine_request_kind(const EngineRequest *request);
 
 /*
  * Connects if need be, waiting for the engine up to dsr1.start_timeout.  The

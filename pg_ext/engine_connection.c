@@ -87,7 +87,8 @@ greet(void)
 		.database = setting_prefix_sharing == SHARING_CLUSTER ? InvalidOid : MyDatabaseId,
 		.role = setting_prefix_sharing == SHARING_ROLE ? GetUserId() : InvalidOid,
 		.version = wire_text(DSR1_VERSION),
-		.model = wire_text("")
+		.model = wire_text(""),
+		.phases = WAIT_EVENTS_HAVE_NAMES
 	};
 
 	greeted_as = GetUserId();
@@ -170,7 +171,7 @@ connection_open(TimestampTz since)
 		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_start_timeout))
 			raise_not_ready(&state, no_slot);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 POLL_INTERVAL, compat_wait_event("Dsr1EngineStart"));
+						 POLL_INTERVAL, wait_event(WAIT_ENGINE_START));
 		ResetLatch(MyLatch);
 	}
 }
@@ -229,7 +230,7 @@ receive(void)
 }
 
 ConnectionEnd
-connection_wait(long timeout_ms)
+connection_wait(long timeout_ms, WaitEventName name)
 {
 	int			events = WL_LATCH_SET | WL_SOCKET_READABLE | WL_EXIT_ON_PM_DEATH;
 
@@ -237,8 +238,7 @@ connection_wait(long timeout_ms)
 		events |= WL_SOCKET_WRITEABLE;
 	if (timeout_ms >= 0)
 		events |= WL_TIMEOUT;
-	events = WaitLatchOrSocket(MyLatch, events, sock, timeout_ms,
-							   compat_wait_event("Dsr1EngineAnswer"));
+	events = WaitLatchOrSocket(MyLatch, events, sock, timeout_ms, wait_event(name));
 	if (events & WL_LATCH_SET)
 		ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();

@@ -11,6 +11,7 @@
 #define ENGINE_CONNECTION_H
 
 #include "datatype/timestamp.h"
+#include "wait_event.h"
 
 #include "wire/wire_message.h"
 
@@ -52,7 +53,7 @@ extern bool connection_flush(void);
  * Waits until something can be received, or sent if need be, or the latch is
  * set, or the time is over; serves interrupts; then sends and receives.
  */
-extern ConnectionEnd connection_wait(long timeout_ms);
+extern ConnectionEnd connection_wait(long timeout_ms, WaitEventName name);
 
 /* The next frame that was received; false if there is none. */
 extern bool connection_next_frame(struct wire_frame *frame, ConnectionEnd *end);

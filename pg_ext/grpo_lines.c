@@ -28,6 +28,7 @@
 #include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "wait_event.h"
 
 static double
 number_in(const char *line, const char *key)
@@ -66,7 +67,7 @@ reply(const char *line)
 		if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
 			return false;
 		(void) WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_WRITEABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								 grpo_trainer.process.fd, 1000, compat_wait_event("Dsr1Train"));
+								 grpo_trainer.process.fd, 1000, wait_event(WAIT_TRAINER));
 		ResetLatch(MyLatch);
 		grpo_worker_serve_signals();
 	}

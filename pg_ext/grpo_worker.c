@@ -42,6 +42,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "wait_event.h"
 
 #define EXIT_PATIENCE	4000	/* as STOP_PATIENCE, when the server waits for this process to end */
 #define LOOK_SOON		200		/* ms until somebody looks whether there is more to do */
@@ -351,11 +352,11 @@ wait_for_trainer(void)
 	if (grpo_trainer.process.fd >= 0)
 	{
 		(void) WaitLatchOrSocket(MyLatch, events | WL_SOCKET_READABLE, grpo_trainer.process.fd, 1000,
-								 compat_wait_event("Dsr1Train"));
+								 wait_event(WAIT_TRAINER));
 		grpo_lines_read();
 	}
 	else
-		(void) WaitLatch(MyLatch, events, 20, compat_wait_event("Dsr1Train"));
+		(void) WaitLatch(MyLatch, events, 20, wait_event(WAIT_TRAINER));
 	ResetLatch(MyLatch);
 	grpo_worker_serve_signals();
 	grpo_lines_take();
@@ -380,7 +381,7 @@ drain(void)
 	while (GetCurrentTimestamp() < end && grpo_trainer.process.fd >= 0)
 	{
 		(void) WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								 grpo_trainer.process.fd, 100, compat_wait_event("Dsr1Train"));
+								 grpo_trainer.process.fd, 100, wait_event(WAIT_TRAINER));
 		ResetLatch(MyLatch);
 		grpo_lines_read();
 		grpo_lines_take();

@@ -23,6 +23,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
+#include "wait_event.h"
 
 #define WAIT_INTERVAL	100		/* ms between two looks at a job that is awaited */
 
@@ -218,7 +219,7 @@ sql_job_wait(PG_FUNCTION_ARGS)
 	while (!(over = is_over(&job)) && GetCurrentTimestamp() < end)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, WAIT_INTERVAL,
-						 compat_wait_event("Dsr1JobWait"));
+						 wait_event(WAIT_JOB));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

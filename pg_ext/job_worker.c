@@ -28,6 +28,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "wait_event.h"
 
 #define WRITE_AFTER		250		/* ms that an answer waits for others */
 #define IDLE_TIME		10000	/* ms that a watching worker stays without work */
@@ -117,7 +118,7 @@ void
 job_worker_rest(Worker *worker, long ms)
 {
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
-					 compat_wait_event("Dsr1JobWait"));
+					 wait_event(WAIT_JOB));
 	ResetLatch(MyLatch);
 	job_worker_serve_signals(worker);
 }

@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "wait_event.h"
 
 /* ------------------------------------------------------------------
  *	What the engine tells
@@ -66,7 +67,7 @@ ask_digested_model(struct wire_model *model)
 	{
 		engine_request_free(request);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
-						 compat_wait_event("Dsr1Digest"));
+						 wait_event(WAIT_DIGEST));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		request = ask_model(model);

@@ -35,6 +35,7 @@
 #include "supervisor.h"
 #include "usage_file.h"
 #include "utils/timestamp.h"
+#include "wait_event.h"
 
 #define STOP_PATIENCE		3000	/* ms for the engine to end in good order */
 #define GOOD_RUN			10000	/* ms after which a death is no longer a quick one */
@@ -372,7 +373,7 @@ wait_for_something(Supervisor *supervisor)
 		events |= WL_SOCKET_READABLE;
 	(void) WaitLatchOrSocket(MyLatch, events,
 							 supervisor->process.fd >= 0 ? supervisor->process.fd : PGINVALID_SOCKET,
-							 next_timeout(supervisor), compat_wait_event("Dsr1Supervisor"));
+							 next_timeout(supervisor), wait_event(WAIT_SUPERVISOR));
 	ResetLatch(MyLatch);
 }
 

@@ -94,6 +94,7 @@ static void take_hello(struct session *session, const struct wire_frame *frame)
     session_put(session, wire_put_hello(&session->out, &ours));
     session->greeted = status == DSR1_OK;
     session->pid = theirs.pid;
+    session->phases = theirs.phases;
     session->scope = (uint64_t) theirs.database << 32 | theirs.role;
     if (!session->greeted) {
         char message[100];

@@ -20,6 +20,7 @@ struct session {
     int fd;
     bool greeted;           /* its HELLO was accepted */
     uint32_t pid;           /* of its HELLO */
+    bool phases;            /* wants PHASE events */
     uint64_t scope;         /* who may share prefixes with it: database and role of its HELLO */
     bool ending;            /* close when all output is written; nothing more is read */
     bool dead;              /* close now */

@@ -31,6 +31,7 @@ struct work {
     uint64_t id;                /* the engine's */
     bool stream, want_tokens;
     bool cancelled;             /* in the engine */
+    dsr1_phase phase;           /* as the engine told it last */
     struct buffer key;          /* what was asked; empty: nobody may join */
     struct work *leader;        /* who computes it; NULL: this one */
     struct work *followers, *next_follower;
@@ -171,8 +172,29 @@ static void send_piece(struct work *work)
     work->n_tokens = 0;
 }
 
+static void put_phase(const struct work *to, dsr1_phase phase)
+{
+    struct wire_phase m = {phase};
+    if (is_heard(to) && to->session->phases && phase != DSR1_PHASE_QUEUED)
+        session_put(to->session, wire_put_phase(&to->session->out, to->request, &m));
+}
+
+/* Now, not after the step: it may be a long one. */
+static void take_phase(struct work *work, dsr1_phase phase)
+{
+    work->phase = phase;
+    put_phase(work, phase);
+    for (struct work *follower = work->followers; follower; follower = follower->next_follower)
+        put_phase(follower, phase);
+    pump_call_main(&work->server->pump);
+}
+
 static void take_event(struct work *work, const dsr1_event *event)
 {
+    if (event->type == DSR1_EVENT_PHASE) {
+        take_phase(work, event->phase);
+        return;
+    }
     if (is_heard(work) || work->followers)
         keep(work, event);
     if (event->type == DSR1_EVENT_DONE) {
@@ -249,6 +271,7 @@ static void follow(struct work *work, struct work *leader)
     work->leader = leader;
     work->next_follower = leader->followers;
     leader->followers = work;
+    put_phase(work, leader->phase);
 }
 
 static void cancel_in_engine(struct work *work)
@@ -304,6 +327,7 @@ static dsr1_status submit(struct work *work, struct draft *d, const struct wire_
     r->timeout_ms = terms->timeout_ms;
     r->scope = work->session->scope;
     r->client = (uint64_t) (uintptr_t) work->session;
+    r->want_phases = work->session->phases;
     r->on_event = on_event;
     r->user = work;
     for (size_t i = 0; work->scores && i < r->n_continuations; i++)

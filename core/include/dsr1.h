@@ -241,13 +241,20 @@ typedef struct dsr1_usage {
     double queue_ms, prefill_ms, decode_ms;
 } dsr1_usage;
 
+typedef enum dsr1_phase {
+    DSR1_PHASE_QUEUED = 0,
+    DSR1_PHASE_PREFILL = 1,    /* its prompt is being computed */
+    DSR1_PHASE_DECODE = 2      /* its answer is */
+} dsr1_phase;
+
 typedef enum dsr1_event_type {
     DSR1_EVENT_TOKEN = 1,      /* one more token; text may be empty while a code point or stop string is open */
     DSR1_EVENT_LOGITS = 2,     /* logits of one prompt position (want_logits) */
     DSR1_EVENT_DONE = 3,       /* last event of every request, exactly once */
     DSR1_EVENT_SCORE = 4,      /* log-likelihood of one continuation */
     DSR1_EVENT_EMBEDDING = 5,  /* of the prompt (pooling) */
-    DSR1_EVENT_EXPERTS = 6     /* what the routers chose at one position (want_experts) */
+    DSR1_EVENT_EXPERTS = 6,    /* what the routers chose at one position (want_experts) */
+    DSR1_EVENT_PHASE = 7       /* a step begins that computes its prompt, or its answer, for the first time (want_phases) */
 } dsr1_event_type;
 
 typedef struct dsr1_top {
@@ -280,6 +287,8 @@ typedef struct dsr1_event {
     int n_embd;
     /* EXPERTS: n_layers x n_experts_used ids at `position` of prompt or answer; 65535 in layers without a router */
     const uint16_t *experts;
+    /* PHASE: PREFILL or DECODE; after PREFILL again, it had made way for others */
+    dsr1_phase phase;
     /* DONE */
     dsr1_finish finish;
     dsr1_usage usage;
@@ -351,6 +360,7 @@ typedef struct dsr1_request {
     dsr1_logits_mode want_logits;
     dsr1_pooling pooling;      /* one EMBEDDING event; max_tokens must be 0 */
     bool want_experts;         /* an EXPERTS event for each position that is computed, in order (cached ones are not) */
+    bool want_phases;          /* PHASE events */
     dsr1_adapter *adapter;     /* of the same model, or NULL */
     const dsr1_tokens *continuations;   /* one SCORE event each, on the prompt computed once; max_tokens must be 0 */
     size_t n_continuations;
@@ -380,12 +390,6 @@ DSR1_API dsr1_status dsr1_engine_submit(dsr1_engine *engine, const dsr1_request 
  * finished id is ignored.
  */
 DSR1_API void dsr1_engine_cancel(dsr1_engine *engine, uint64_t id);
-
-typedef enum dsr1_phase {
-    DSR1_PHASE_QUEUED = 0,
-    DSR1_PHASE_PREFILL = 1,                  /* its prompt is being computed */
-    DSR1_PHASE_DECODE = 2                    /* its answer is */
-} dsr1_phase;
 
 typedef struct dsr1_progress {
     dsr1_phase phase;

@@ -377,10 +377,28 @@ static void retire_queued(struct engine *e, struct request *over)
     }
 }
 
+static dsr1_phase phase_of(const struct request *r)
+{
+    return r->n_computed < r->n_prompt ? DSR1_PHASE_PREFILL : DSR1_PHASE_DECODE;
+}
+
+/* Before the step: what a client waits for is what the step is about to do. */
+static void tell_phases(struct engine *e)
+{
+    for (int i = 0; i < e->n_running; i++) {
+        struct request *r = e->running[i].request;
+        dsr1_event event = {.type = DSR1_EVENT_PHASE, .phase = phase_of(r)};
+        if (!r->want_phases || event.phase == r->told)
+            continue;
+        r->told = event.phase;
+        answer_send(r, &event);
+    }
+}
+
 /* Under the lock. */
 static void note_progress(struct request *r)
 {
-    r->progress.phase = r->n_computed < r->n_prompt ? DSR1_PHASE_PREFILL : DSR1_PHASE_DECODE;
+    r->progress.phase = phase_of(r);
     r->progress.cached_tokens = r->n_cached;
     r->progress.completion_tokens = r->n_tokens - r->n_prompt;
 }
@@ -444,6 +462,7 @@ int engine_step(struct engine *e, dsr1_error *err)
     pthread_mutex_lock(&e->lock);
     schedule_admit(e);
     pthread_mutex_unlock(&e->lock);
+    tell_phases(e);
 
     int n_prompt = schedule_plan(e);
     if (e->step.n_rows > 0)

@@ -84,6 +84,7 @@ static void copy_options(struct request *r, const dsr1_request *f)
     /* What an adapter computed is no other's prefix. */
     r->scope = r->lora ? rng_mix(f->scope ^ rng_mix(r->lora->id)) : f->scope;
     r->want_experts = f->want_experts;
+    r->want_phases = f->want_phases;
     r->on_event = f->on_event;
     r->user = f->user;
     draft_open(&r->draft, f->no_draft);

@@ -56,6 +56,8 @@ struct request {
     int n_top;
     dsr1_logits_mode want_logits;
     bool want_experts;
+    bool want_phases;
+    dsr1_phase told;            /* by the last PHASE event */
     struct lora *lora;          /* a reference of its own, or NULL */
     dsr1_pooling pooling;
     double *pooled;             /* n_embd sums */

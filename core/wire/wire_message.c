@@ -69,6 +69,7 @@ static void hello_fields(struct wire_codec *c, struct wire_hello *hello)
     wire_codec_u32(c, &hello->role);
     wire_codec_text(c, &hello->version);
     wire_codec_text(c, &hello->model);
+    wire_codec_small(c, hello->phases, true);
 }
 
 bool wire_put_hello(struct buffer *out, const struct wire_hello *hello)
@@ -323,6 +324,13 @@ static void text_event_fields(struct wire_codec *c, struct wire_piece *piece)
 }
 
 MESSAGE(text_event, WIRE_TEXT, wire_piece)
+
+static void phase_fields(struct wire_codec *c, struct wire_phase *m)
+{
+    wire_codec_small(c, m->phase, DSR1_PHASE_DECODE);
+}
+
+MESSAGE(phase, WIRE_PHASE, wire_phase)
 MESSAGE(done, WIRE_DONE, wire_done)
 
 /* ---- Other results ---- */

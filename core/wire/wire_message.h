@@ -9,9 +9,9 @@
  *
  *     client                engine
  *     HELLO                 HELLO
- *     COMPLETE              TEXT* then DONE, or ERROR
- *     SCORE                 SCORE_RESULT or ERROR
- *     EMBED                 EMBED_RESULT or ERROR
+ *     COMPLETE              TEXT* PHASE* then DONE, or ERROR
+ *     SCORE                 PHASE* then SCORE_RESULT, or ERROR
+ *     EMBED                 PHASE* then EMBED_RESULT, or ERROR
  *     TOKENS                TOKENS_RESULT or ERROR
  *     DETOKENIZE            TEXT_RESULT or ERROR
  *     MODEL                 MODEL_RESULT
@@ -37,7 +37,7 @@
 
 enum {
     WIRE_MAGIC = 0x31527364,    /* "dsR1" */
-    WIRE_PROTOCOL = 7
+    WIRE_PROTOCOL = 8
 };
 
 enum wire_type {
@@ -69,7 +69,8 @@ enum wire_type {
     WIRE_MODEL_RESULT = 111,
     WIRE_RELOAD_RESULT = 112,
     WIRE_ADAPTER_RESULT = 113,
-    WIRE_REQUESTS_RESULT = 114
+    WIRE_REQUESTS_RESULT = 114,
+    WIRE_PHASE = 115
 };
 
 enum wire_peer { WIRE_PEER_ENGINE = 0, WIRE_PEER_BACKEND = 1, WIRE_PEER_OTHER = 2 };
@@ -86,6 +87,7 @@ struct wire_hello {
     uint32_t database, role;    /* oids of a backend, else 0 */
     struct wire_text version;   /* DSR1_VERSION of the sender */
     struct wire_text model;     /* engine: its model's path */
+    bool phases;                /* client: wants PHASE events */
 };
 
 enum { WIRE_STOP_MAX = 64, WIRE_TURN_MAX = 256, WIRE_LIST_MAX = 1024 };
@@ -178,6 +180,11 @@ struct wire_token {
     dsr1_top top[DSR1_TOP_MAX];
 };
 
+/* What the engine does for a request from now on; it is queued before the first one. */
+struct wire_phase {
+    dsr1_phase phase;
+};
+
 struct wire_done {
     dsr1_finish finish;
     dsr1_usage usage;
@@ -256,6 +263,7 @@ bool wire_put_adapter(struct buffer *out, uint64_t request, struct wire_text nam
 bool wire_put_done(struct buffer *out, uint64_t request, const struct wire_done *done);
 bool wire_put_error(struct buffer *out, uint64_t request, const struct wire_error *error);
 bool wire_put_text_event(struct buffer *out, uint64_t request, const struct wire_piece *piece);
+bool wire_put_phase(struct buffer *out, uint64_t request, const struct wire_phase *phase);
 bool wire_put_tokens_result(struct buffer *out, uint64_t request, uint64_t n_tokens, const int32_t *ids);
 bool wire_put_text_result(struct buffer *out, uint64_t request, struct wire_text text);
 bool wire_put_score_result(struct buffer *out, uint64_t request, const struct wire_score_result *result);
@@ -283,6 +291,7 @@ dsr1_status wire_get_terms(const struct wire_frame *frame, struct wire_terms *te
 dsr1_status wire_get_done(const struct wire_frame *frame, struct wire_done *done);
 dsr1_status wire_get_error(const struct wire_frame *frame, struct wire_error *error);
 dsr1_status wire_get_text_event(const struct wire_frame *frame, struct wire_piece *piece);
+dsr1_status wire_get_phase(const struct wire_frame *frame, struct wire_phase *phase);
 dsr1_status wire_get_tokens_result(const struct wire_frame *frame, uint64_t *n_tokens, struct wire_ids *ids);
 dsr1_status wire_get_text_result(const struct wire_frame *frame, struct wire_text *text);
 dsr1_status wire_get_score_result(const struct wire_frame *frame, struct wire_score_result *result);

@@ -84,6 +84,7 @@ static void read_events(const struct wire_frame *frame)
     struct wire_text text;
     struct wire_model model;
     struct wire_stats stats;
+    struct wire_phase phase;
     struct wire_adapter adapter;
     struct wire_ids ids;
     struct buffer again = {0};
@@ -96,6 +97,8 @@ static void read_events(const struct wire_frame *frame)
         read_pieces(frame, &piece);
         same(frame, &again, wire_put_text_event(&again, frame->request, &piece));
     }
+    if (wire_get_phase(frame, &phase) == DSR1_OK)
+        same(frame, &again, wire_put_phase(&again, frame->request, &phase));
     if (wire_get_error(frame, &error) == DSR1_OK && error.status >= 0)
         abort();
     if (wire_get_text_result(frame, &text) == DSR1_OK)

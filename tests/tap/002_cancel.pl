@@ -20,9 +20,21 @@ sub freed
 
 my $others = "FROM pg_stat_activity WHERE query ~ 'Tell a story' AND pid <> pg_backend_pid()";
 
+# Before 17, what extensions wait for has no names.
+my $wait_events_have_names = $node->safe_psql('postgres', 'SHOW server_version_num') >= 170000;
+
+sub waits_for
+{
+	my ($name) = @_;
+	$name = 'Extension' if !$wait_events_have_names;
+	return wait_until(
+		sub { $node->safe_psql('postgres', "SELECT count(*) $others AND wait_event = '$name'") > 0 });
+}
+
 my $asked = ask_later($node, $forever);
 wait_until(sub { running_requests($node) == 1 });
 is($node->safe_psql('postgres', "SELECT wait_event_type, state $others"), 'Extension|active', 'the wait can be seen');
+ok(waits_for('Dsr1Decode'), 'and by name, where PostgreSQL has names');
 my $progress = q{SELECT generated_tokens FROM dsr1_stat_requests WHERE kind = 'complete' AND state = 'decode' AND prompt_tokens > 4};
 ok(wait_until(sub { ($node->safe_psql('postgres', $progress) || 0) > 0 }), 'and how far its answer is');
 my $far = $node->safe_psql('postgres', $progress);
@@ -69,6 +81,18 @@ is($session->query("SELECT dsr1_complete('The capital of France is', 1, raw => t
 	' Paris', 'after 20 timeouts a session gets its own answer');
 $session->quit;
 ok(freed(), 'and nothing else is running');
+
+# One at a time, with a prompt that takes a while: the other waits for its turn
+$node->append_conf('postgresql.conf', 'dsr1.max_batch = 1');
+my $engine = engine_pid($node);
+$node->reload;
+ok(wait_until(sub { engine_pid($node) ne $engine }) && wait_for_ready($node), 'an engine that runs one request at a time');
+my @asked = map { ask_later($node, "SELECT dsr1_complete(repeat('Tell a story $_. ', 500), 1, raw => true)") } 1 .. 2;
+ok(waits_for('Dsr1Prefill'), 'the computing of a prompt can be told');
+ok(waits_for('Dsr1Queue'), 'and waiting for a turn');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) $others");
+answer_of($_) for @asked;
+ok(freed(), 'the work of both is freed');
 
 no_crash_recovery($node);
 $node->stop;

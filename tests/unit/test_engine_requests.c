@@ -176,6 +176,57 @@ static void a_timeout_ends_an_answer_with_what_there_is(void **state)
     engine_end(&engine);
 }
 
+static void expect_phase(struct client *client, uint64_t request, dsr1_phase phase)
+{
+    struct wire_phase got;
+    assert_int_equal(wire_get_phase(client_expect(client, WIRE_PHASE, request), &got), DSR1_OK);
+    assert_int_equal(got.phase, phase);
+}
+
+static struct client client_with_phases(const struct engine_process *engine)
+{
+    struct client client = client_connect_raw(engine);
+    struct wire_hello ours = client_hello();
+    ours.phases = true;
+    wire_put_hello(&client.out, &ours);
+    client_send(&client);
+    client_expect(&client, WIRE_HELLO, 0);
+    return client;
+}
+
+static void a_client_that_wants_to_is_told_what_it_waits_for(void **state)
+{
+    (void) state;
+    struct engine_process engine;
+    static const char *const one[] = {"--context", "60000", "--kv-size", "64", "--max-batch", "1", NULL};
+    struct wire_complete complete = raw_request(endless, 50000);
+    static struct wire_score score;
+    engine_start(&engine, one);
+    struct client client = client_with_phases(&engine), other = client_with_phases(&engine);
+    wire_put_complete(&client.out, 1, &complete);
+    client_send(&client);
+    expect_phase(&client, 1, DSR1_PHASE_PREFILL);
+    expect_phase(&client, 1, DSR1_PHASE_DECODE);
+
+    /* Who joins later hears at once; who waits hears nothing before it runs. */
+    score = (struct wire_score){.prompt = raw_prompt("The quick"), .n_continuations = 1, .continuations = {{" brown", 6}}};
+    wire_put_complete(&other.out, 2, &complete);
+    wire_put_score(&other.out, 3, &score);
+    client_send(&other);
+    expect_phase(&other, 2, DSR1_PHASE_DECODE);
+    wire_put_bare(&other.out, WIRE_CANCEL, 2);
+    client_send(&other);
+    client_expect(&other, WIRE_DONE, 2);
+    wire_put_bare(&client.out, WIRE_CANCEL, 1);
+    client_send(&client);
+    client_expect(&client, WIRE_DONE, 1);
+    expect_phase(&other, 3, DSR1_PHASE_PREFILL);
+    client_expect(&other, WIRE_SCORE_RESULT, 3);
+    client_close(&client);
+    client_close(&other);
+    engine_end(&engine);
+}
+
 static struct wire_model ask_model(struct client *client)
 {
     struct wire_model got;
@@ -347,6 +398,7 @@ int main(void)
         cmocka_unit_test(an_answer_obeys_the_constraint_it_was_asked_with),
         cmocka_unit_test(a_healed_answer_goes_on_in_the_word),
         cmocka_unit_test(a_timeout_ends_an_answer_with_what_there_is),
+        cmocka_unit_test(a_client_that_wants_to_is_told_what_it_waits_for),
         cmocka_unit_test(a_reload_drops_no_running_request),
         cmocka_unit_test(the_digest_of_a_model_is_read_once),
         cmocka_unit_test(a_model_that_cannot_be_loaded_leaves_the_old_one),

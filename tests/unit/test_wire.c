@@ -33,7 +33,7 @@ static bool same_text(struct wire_text a, struct wire_text b)
 /* One of each message                                                 */
 /* ------------------------------------------------------------------ */
 
-static const struct wire_hello hello = {WIRE_PROTOCOL, WIRE_PEER_BACKEND, 4711, 16384, 10, {"0.1.0", 5}, {"m.gguf", 6}};
+static const struct wire_hello hello = {WIRE_PROTOCOL, WIRE_PEER_BACKEND, 4711, 16384, 10, {"0.1.0", 5}, {"m.gguf", 6}, true};
 
 /* A zero byte and text that is not ASCII pass through. */
 static const struct wire_complete complete = {
@@ -67,6 +67,7 @@ static const struct wire_score score = {.terms = {3, 0, {"", 0}},
                                         .continuations = {{" upon", 5}, {" more", 5}}};
 static const struct wire_embed embed = {{0, 10, {"", 0}}, DSR1_POOLING_MEAN, {"some text", 9}};
 static const struct wire_tokens tokens = {true, true, {"some text", 9}};
+static const struct wire_phase a_phase = {DSR1_PHASE_PREFILL};
 static const struct wire_piece a_piece = {{"text", 4}, {"thought", 7}, 0, {"", 0}};
 static const struct wire_done done = {DSR1_FINISH_STOP, {1, 2, 3, 4.5, 5.5, 6.5}, (uint64_t) 7 << 40, {{"text", 4}, {"", 0}, 0, {"", 0}}};
 static const struct wire_score_result scores = {{1, 2, 3, 4.5, 5.5, 6.5}, (uint64_t) 7 << 40, 2, {-1.5, -2.5}, {3, 4}};
@@ -123,6 +124,7 @@ MESSAGE(tokens, wire_tokens, tokens)
 MESSAGE(done, wire_done, done)
 MESSAGE(error, wire_error, error)
 MESSAGE(text_event, wire_piece, a_piece)
+MESSAGE(phase, wire_phase, a_phase)
 MESSAGE(score_result, wire_score_result, scores)
 MESSAGE(embed_result, wire_embed_result, embedding)
 MESSAGE(model_result, wire_model, model)
@@ -245,6 +247,7 @@ static const struct message {
     {WIRE_DONE, 5, put_done, get_done},
     {WIRE_ERROR, 5, put_error, get_error},
     {WIRE_TEXT, 5, put_text_event, get_text_event},
+    {WIRE_PHASE, 5, put_phase, get_phase},
     {WIRE_TOKENS_RESULT, 5, put_tokens_result, get_tokens_result},
     {WIRE_TEXT_RESULT, 5, put_text_result, get_text_result},
     {WIRE_SCORE_RESULT, 5, put_score_result, get_score_result},
