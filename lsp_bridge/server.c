@@ -29,57 +29,6 @@
 /* Lifecycle                                                           */
 /* ------------------------------------------------------------------ */
 
-static enum position_encoding choose_encoding(json_t *capabilities)
-{
-    json_t *offered = rpc_path(capabilities, "general.positionEncodings"), *one;
-    bool utf8 = false, utf16 = json_array_size(offered) == 0, utf32 = false;
-    size_t i;
-    json_array_foreach(offered, i, one) {
-        const char *name = json_is_string(one) ? json_string_value(one) : "";
-        utf8 |= strcmp(name, "utf-8") == 0;
-        utf16 |= strcmp(name, "utf-16") == 0;
-        utf32 |= strcmp(name, "utf-32") == 0;
-    }
-    return utf8 ? POSITION_UTF8 : utf16 || !utf32 ? POSITION_UTF16 : POSITION_UTF32;
-}
-
-static void read_capabilities(struct server *server, json_t *capabilities)
-{
-    server->encoding = choose_encoding(capabilities);
-    server->can_configure = json_is_true(rpc_path(capabilities, "workspace.configuration"));
-    server->can_register_settings =
-        json_is_true(rpc_path(capabilities, "workspace.didChangeConfiguration.dynamicRegistration"));
-    server->can_progress = json_is_true(rpc_path(capabilities, "window.workDoneProgress"));
-    server->can_version = json_is_true(rpc_path(capabilities, "workspace.workspaceEdit.documentChanges"));
-    json_t *operations = rpc_path(capabilities, "workspace.workspaceEdit.resourceOperations"), *one;
-    json_t *resolved = rpc_path(capabilities, "textDocument.codeAction.resolveSupport.properties");
-    size_t i;
-    json_array_foreach(operations, i, one)
-        server->can_create |= json_is_string(one) && strcmp(json_string_value(one), "create") == 0;
-    server->can_create &= server->can_version;
-    json_array_foreach(resolved, i, one)
-        server->can_resolve |= json_is_string(one) && strcmp(json_string_value(one), "edit") == 0;
-    server->can_resolve &= json_is_true(rpc_path(capabilities, "textDocument.codeAction.dataSupport"));
-    server->has_inline = json_is_object(rpc_path(capabilities, "textDocument.inlineCompletion"));
-}
-
-static json_t *own_capabilities(const struct server *server)
-{
-    json_t *json = json_pack("{s: s, s: {s: b, s: i, s: {s: b}}, s: {}, s: {s: [s, s, s], s: b}, s: {s: o}, s: {s: {s: b, s: b}}}",
-                             "positionEncoding", position_encoding_name(server->encoding),
-                             "textDocumentSync", "openClose", 1, "change", 2, "save", "includeText", 0,
-                             "inlineCompletionProvider",
-                             "codeActionProvider", "codeActionKinds", "quickfix", "refactor", "refactor.rewrite",
-                             "resolveProvider", 1,
-                             "executeCommandProvider", "commands", server_commands(),
-                             "workspace", "workspaceFolders", "supported", 1, "changeNotifications", 0);
-    bool offer = server->settings.completion_mode == COMPLETION_ALWAYS ||
-                 (server->settings.completion_mode == COMPLETION_AUTO && !server->has_inline);
-    if (json && offer)
-        json_object_set_new(json, "completionProvider", json_pack("{s: b}", "resolveProvider", 0));
-    return json;
-}
-
 /* Ends with the editor even when it dies without a word. A process that cannot be seen (another pid namespace) is not watched. */
 static int watch_process(long long pid)
 {
@@ -91,22 +40,19 @@ static int watch_process(long long pid)
 static void initialize(struct server *server, const struct rpc_message *message)
 {
     json_t *params = message->params;
-    read_capabilities(server, json_object_get(params, "capabilities"));
+    offer_read_client(server, json_object_get(params, "capabilities"));
     server_settings_start(server, json_object_get(params, "initializationOptions"));
     server->phase = PHASE_RUNNING;
     if (server->parent_fd < 0)
         server->parent_fd = watch_process(rpc_integer(params, "processId", 0));
     outbox_result(server->outbox, message->id,
-                  json_pack("{s: o, s: {s: s, s: s}}", "capabilities", own_capabilities(server),
+                  json_pack("{s: o, s: {s: s, s: s}}", "capabilities", offer_capabilities(server),
                             "serverInfo", "name", "dsr1-lsp", "version", dsr1_version()));
 }
 
 static void initialized(struct server *server, const struct rpc_message *message)
 {
-    if (server->can_register_settings)
-        server_ask(server, QUESTION_REGISTER, "client/registerCapability",
-                   json_pack("{s: [{s: s, s: s, s: {s: s}}]}", "registrations", "id", "dsr1-settings", "method",
-                             "workspace/didChangeConfiguration", "registerOptions", "section", "dsr1"));
+    offer_settings(server);
     server_settings_pull(server);
 }
 

@@ -99,12 +99,13 @@ static void follow_schema(struct server *server)
                             : NULL;
 }
 
-/* Loads the model that is wished for, unless it is the one that is there. */
+/* What the settings mean outside: completion, the database, and the model, unless it is the one that is there. */
 void server_load(struct server *server)
 {
     const struct settings *settings = &server->settings;
     server->load_at = 0;
     follow_schema(server);
+    offer_completion(server);
     static struct worker_wish wish; /* too large for a stack; one thread loads */
     memset(&wish, 0, sizeof wish);
     wish.threads = settings->threads;

@@ -1,10 +1,11 @@
 /*
  * server_state.h - what the parts of the server share
  *
- * server.c reads and dispatches; server_text.c keeps documents, server_complete.c
- * asks for suggestions, server_settings.c follows the configuration,
- * server_command.c answers workspace/executeCommand, and server_say.c speaks
- * to the user. All run in the reader thread unless a comment says otherwise.
+ * server.c reads and dispatches; server_offer.c knows what the client can do
+ * and is offered, server_text.c keeps documents, server_complete.c asks for
+ * suggestions, server_settings.c follows the configuration, server_command.c
+ * answers workspace/executeCommand, and server_say.c speaks to the user. All
+ * run in the reader thread unless a comment says otherwise.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -48,8 +49,9 @@ struct server {
     bool exiting;
     int status;
     enum position_encoding encoding;
-    bool can_configure, can_register_settings, can_progress, has_inline;    /* the client */
+    bool can_configure, can_register_settings, can_register_completion, can_progress, has_inline;   /* the client */
     bool can_resolve, can_create, can_version;
+    bool completion_registered;     /* by client/registerCapability */
     double message_at;              /* clock_seconds() when the message in work was there */
     double message_cpu;             /* clock_thread_seconds() then */
     double apply_ms, apply_cpu_ms;  /* what the last change cost, until a request is told about it */
@@ -95,6 +97,12 @@ void say_progress_end(struct server *server);               /* any thread */
 
 /* server.c; any thread */
 void server_ask(struct server *server, enum question question, const char *method, json_t *params);
+
+/* server_offer.c */
+void offer_read_client(struct server *server, json_t *capabilities);
+json_t *offer_capabilities(const struct server *server);
+void offer_settings(struct server *server);
+void offer_completion(struct server *server);   /* says it when what the settings mean has changed */
 
 /* server_text.c */
 void server_did_open(struct server *server, const struct rpc_message *message);

@@ -71,7 +71,21 @@ class Editor {
             return configuration ? configuration(params) : params.items.map(() => null);
         });
         this.connection.onRequest("window/workDoneProgress/create", (params) => { this.created = params; return null; });
-        this.connection.onRequest("client/registerCapability", (params) => { this.registered = params; return null; });
+        this.registered = new Map(); // what the server registered and did not take back, by id
+        this.connection.onRequest("client/registerCapability", ({registrations}) => {
+            for (const {id, ...rest} of registrations)
+                this.registered.set(id, this.registered.has(id) ? "registered twice" : rest);
+            return null;
+        });
+        this.connection.onRequest("client/unregisterCapability", ({unregisterations}) => {
+            for (const {id, method} of unregisterations) {
+                if (this.registered.get(id)?.method === method)
+                    this.registered.delete(id);
+                else
+                    this.registered.set(id, "unregistered without reason");
+            }
+            return null;
+        });
         this.connection.onError(() => {});
         this.connection.listen();
         this.version = 0;

@@ -357,7 +357,7 @@ test("a client that offers it is told when its settings change, and sees the mod
     await editor.start({capabilities: {...inlineClient, window: {workDoneProgress: true},
                                        workspace: {didChangeConfiguration: {dynamicRegistration: true}}}});
     await pause(50);
-    assert.equal(editor.registered.registrations[0].method, "workspace/didChangeConfiguration");
+    assert.equal(editor.registered.get("dsr1-settings").method, "workspace/didChangeConfiguration");
     assert.equal(typeof editor.created.token, "string");
     assert.deepEqual(editor.progress.map(({token, value}) => [token, value.kind]),
                      [[editor.created.token, "begin"], [editor.created.token, "end"]]);
