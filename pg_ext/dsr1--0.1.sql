@@ -480,6 +480,86 @@ COMMENT ON COLUMN dsr1_stat_engine.last_error IS 'why the engine died or did not
 GRANT SELECT ON dsr1_stat_engine TO PUBLIC;
 
 -- ---------------------------------------------------------------------
+-- Prompts with names
+--
+-- A plain table: its grants say who may write prompts and who may use them,
+-- and dumps carry it.
+-- ---------------------------------------------------------------------
+
+CREATE TABLE dsr1_prompts (
+    name name CHECK (name <> ''),
+    version int CHECK (version > 0),
+    prompt text NOT NULL,
+    comment text NOT NULL DEFAULT '',
+    author name NOT NULL DEFAULT CURRENT_USER,
+    created timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (name, version)
+);
+
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.dsr1_prompts', '');
+
+COMMENT ON TABLE dsr1_prompts IS 'prompts of this database by name and version, for dsr1_prompt()';
+COMMENT ON COLUMN dsr1_prompts.name IS 'what dsr1_prompt() calls it';
+COMMENT ON COLUMN dsr1_prompts.version IS 'counted from 1; the largest is the one in use';
+COMMENT ON COLUMN dsr1_prompts.prompt IS 'the text, where {1} stands for the first argument of dsr1_prompt()';
+COMMENT ON COLUMN dsr1_prompts.comment IS 'what it is for, or what has changed';
+COMMENT ON COLUMN dsr1_prompts.author IS 'who put it';
+COMMENT ON COLUMN dsr1_prompts.created IS 'when it was put';
+
+GRANT SELECT ON dsr1_prompts TO PUBLIC;
+
+CREATE FUNCTION dsr1_prompt(name name)
+RETURNS text
+AS 'MODULE_PATHNAME', 'sql_prompt'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+
+COMMENT ON FUNCTION dsr1_prompt(name) IS
+'the latest version of a prompt of dsr1_prompts as it stands, for dsr1_annotate above all';
+
+CREATE FUNCTION dsr1_prompt(name name, VARIADIC arguments "any")
+RETURNS text
+AS 'MODULE_PATHNAME', 'sql_prompt'
+LANGUAGE C STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 100;
+
+COMMENT ON FUNCTION dsr1_prompt(name, "any") IS
+'the latest version of a prompt of dsr1_prompts, with arguments in place of {1}, {2}, ...';
+
+CREATE FUNCTION dsr1_prompt_version(name name, version int)
+RETURNS text
+AS 'MODULE_PATHNAME', 'sql_prompt_version'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+
+COMMENT ON FUNCTION dsr1_prompt_version(name, int) IS
+'a version of a prompt of dsr1_prompts as it stands';
+
+CREATE FUNCTION dsr1_prompt_version(name name, version int, VARIADIC arguments "any")
+RETURNS text
+AS 'MODULE_PATHNAME', 'sql_prompt_version'
+LANGUAGE C STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 100;
+
+COMMENT ON FUNCTION dsr1_prompt_version(name, int, "any") IS
+'a version of a prompt of dsr1_prompts, with arguments in place of {1}, {2}, ...';
+
+-- One at a time for each name, so that two sessions get two versions.
+CREATE FUNCTION dsr1_prompt_put(name name, prompt text, comment text DEFAULT '')
+RETURNS int
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT pg_advisory_xact_lock(hashtext('dsr1_prompts'), hashtext($1::text));
+    WITH latest AS (SELECT p.version, p.prompt FROM @extschema@.dsr1_prompts p
+                     WHERE p.name = $1 ORDER BY p.version DESC LIMIT 1),
+         stored AS (INSERT INTO @extschema@.dsr1_prompts (name, version, prompt, comment)
+                    SELECT $1, COALESCE((SELECT version FROM latest), 0) + 1, $2, $3
+                     WHERE NOT EXISTS (SELECT FROM latest WHERE latest.prompt = $2)
+                    RETURNING version)
+    SELECT version FROM stored UNION ALL SELECT version FROM latest WHERE latest.prompt = $2;
+$$;
+
+COMMENT ON FUNCTION dsr1_prompt_put(name, text, text) IS
+'stores a prompt as the next version of its name, unless the latest is the same; returns that version';
+
+-- ---------------------------------------------------------------------
 -- Adapters
 --
 -- Their bytes are rows, so that dumps, backups and standbys have them.  The

@@ -129,11 +129,16 @@ no_crash_recovery($standby);
 $standby->stop;
 
 # dumps and copies
+$node->safe_psql('postgres', q{SELECT dsr1_prompt_put('hello', text) FROM (VALUES ('first'), ('Hello {1}')) AS v(text);
+	CREATE ROLE writer; GRANT INSERT ON dsr1_prompts TO writer});
 $node->command_ok([ 'pg_dump', '-d', $node->connstr('postgres'), '-f', $node->basedir . '/dump.sql' ], 'pg_dump');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('restored'), '-f', $node->basedir . '/dump.sql' ],
 	'restored');
 is($node->safe_psql('restored', "SET dsr1.adapter = 'first'; $by_name"), $first, 'a dump carries adapters');
+is($node->safe_psql('restored', q{SELECT dsr1_prompt('hello', 'you'), dsr1_prompt_version('hello', 1)}), 'Hello you|first',
+	'and prompts');
+is($node->safe_psql('restored', q{SELECT has_table_privilege('writer', 'dsr1_prompts', 'INSERT')}), 't', 'with their grants');
 $node->safe_psql('postgres', 'CREATE DATABASE copied TEMPLATE restored');
 is($node->safe_psql('copied', "SET dsr1.adapter = 'second'; $by_name"), $second, 'so does a template');
 

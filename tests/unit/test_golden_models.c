@@ -205,6 +205,7 @@ static void on_event(const dsr1_event *event, void *user)
     case DSR1_EVENT_SCORE:
     case DSR1_EVENT_EMBEDDING:
     case DSR1_EVENT_EXPERTS:
+    case DSR1_EVENT_PHASE:
         fail_msg("nobody asked for this");
         break;
     }
