@@ -40,6 +40,15 @@
 #define compat_create_wait_set(n) CreateWaitEventSet(TopMemoryContext, n)
 #endif
 
+/* Before 18, ExecutorRun() is told whether it is called once only. */
+#if PG_VERSION_NUM >= 180000
+#define EXECUTE_ONCE_PARAMETER
+#define EXECUTE_ONCE
+#else
+#define EXECUTE_ONCE_PARAMETER , bool execute_once
+#define EXECUTE_ONCE , execute_once
+#endif
+
 #if PG_VERSION_NUM >= 170000
 #define compat_json_lexer(json, size) \
 	makeJsonLexContextCstringLen(NULL, json, size, GetDatabaseEncoding(), true)

@@ -33,7 +33,7 @@ int			setting_max_tokens;
 int			setting_start_timeout;
 int			setting_request_timeout;
 bool		setting_log_requests;
-int			setting_track = TRACK_ALL;
+int			setting_track = TRACK_TOP;
 int			setting_max_tokens_per_day;
 int			setting_max_concurrent;
 int			setting_priority;
@@ -188,7 +188,7 @@ define_tracking(void)
 	DefineCustomEnumVariable("dsr1.track",
 							 "Which statements' requests dsr1_stat_usage counts.",
 							 "Limits of roles count all of them, whatever it says.",
-							 &setting_track, TRACK_ALL, track_options,
+							 &setting_track, TRACK_TOP, track_options,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 }
 

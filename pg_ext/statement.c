@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "batch_plan.h"
 #include "call.h"
+#include "compat.h"
 #include "executor/executor.h"
 #include "optimizer/planner.h"
 #include "statement.h"
@@ -24,11 +25,14 @@
 
 static planner_hook_type next_planner = NULL;
 static ExecutorStart_hook_type next_start = NULL;
+static ExecutorRun_hook_type next_run = NULL;
+static ExecutorFinish_hook_type next_finish = NULL;
 static ExecutorEnd_hook_type next_end = NULL;
 
 static int	n_planners = 0;
 static ErrorContextCallback *planner_context;	/* of the innermost planner */
 static int	n_executors = 0;
+static int	n_running = 0;		/* of them, at work now */
 
 /*
  * Functions that the planner folds may call ours in turn, and their result
@@ -43,7 +47,7 @@ statement_is_planned(void)
 bool
 statement_is_nested(void)
 {
-	return n_executors > 1;
+	return n_running > 1;
 }
 
 static PlannedStmt *
@@ -81,6 +85,44 @@ start_executor(QueryDesc *query, int flags)
 		standard_ExecutorStart(query, flags);
 }
 
+/* A cursor that is open is no statement that runs. */
+static void
+run_executor(QueryDesc *query, ScanDirection direction, uint64 count EXECUTE_ONCE_PARAMETER)
+{
+	n_running++;
+	PG_TRY();
+	{
+		if (next_run)
+			next_run(query, direction, count EXECUTE_ONCE);
+		else
+			standard_ExecutorRun(query, direction, count EXECUTE_ONCE);
+	}
+	PG_FINALLY();
+	{
+		n_running--;
+	}
+	PG_END_TRY();
+}
+
+/* Triggers run here. */
+static void
+finish_executor(QueryDesc *query)
+{
+	n_running++;
+	PG_TRY();
+	{
+		if (next_finish)
+			next_finish(query);
+		else
+			standard_ExecutorFinish(query);
+	}
+	PG_FINALLY();
+	{
+		n_running--;
+	}
+	PG_END_TRY();
+}
+
 static void
 end_executor(QueryDesc *query)
 {
@@ -111,6 +153,10 @@ statement_install(void)
 	planner_hook = plan_statement;
 	next_start = ExecutorStart_hook;
 	ExecutorStart_hook = start_executor;
+	next_run = ExecutorRun_hook;
+	ExecutorRun_hook = run_executor;
+	next_finish = ExecutorFinish_hook;
+	ExecutorFinish_hook = finish_executor;
 	next_end = ExecutorEnd_hook;
 	ExecutorEnd_hook = end_executor;
 	RegisterXactCallback(end_transaction, NULL);
