@@ -29,7 +29,7 @@ $(B)/dsr1-lsp.vsix: scripts/make-vsix $(wildcard editors/vscode/*)
 
 vscode: $(B)/dsr1-lsp.vsix ## the extension for VS Code, build/dsr1-lsp.vsix
 
-test-editors: $(B)/bin/dsr1-lsp ## VS Code in a headless browser shows our suggestion (installs some 800 MB the first time)
+test-editors: $(B)/bin/dsr1-lsp ## VS Code in a headless browser, and Kate, show our suggestion (installs some 800 MB the first time)
 	@scripts/test-editors
 
 check-valgrind-lsp: $(B)/bin/dsr1-lsp ## a recorded session of an editor, replayed below valgrind
