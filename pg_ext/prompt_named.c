@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "job_access.h"
