@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_IN = 2048, N_OUT = 128, MOST_COLUMNS = 512, MOST_THREADS = 2, MEMORY_SIZE = 256 << 20, ROUNDS = 5 };
+enum { N_IN = 2048, N_OUT = 128, MOST_COLUMNS = 512, MOST_THREADS = 2, MEMORY_SIZE = 1 << 30, ROUNDS = 5 };
 
 static const double seconds = 0.03; /* of a round */
 
