@@ -150,6 +150,8 @@ is($node->safe_psql('restored', "SET dsr1.adapter = 'second'; $by_name"), $secon
 $slow = ask_later($node, $long, 'dsr1.adapter=first');
 $node->safe_psql('postgres', "DROP DATABASE $_") foreach 'copied', 'restored';
 $slow->{run}->kill_kill;
+# its backend goes on by itself, and would use the adapter once more
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid, 30000) FROM dsr1_stat_requests});
 
 # what nobody has used for a day is forgotten when the supervisor starts
 $node->safe_psql('postgres', "SET dsr1.adapter = '$_'; SELECT dsr1_logprob('x', 'y')") foreach 'first', 'second';
