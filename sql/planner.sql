@@ -1,5 +1,7 @@
 -- What the planner makes of our functions: volatility, costs, selectivities, counted in calls
 LOAD 'dsr1';
+-- what a function asks counts, too
+SET dsr1.track = 'all';
 SET max_parallel_workers_per_gather = 0;
 CREATE TABLE regress_plan AS SELECT i AS id, 'Text ' || i AS body, i % 4 AS grp FROM generate_series(1, 24) AS i;
 ALTER TABLE regress_plan ADD PRIMARY KEY (id);
