@@ -148,10 +148,12 @@ is($node->safe_psql('copied', "SET dsr1.adapter = 'first'; $by_name"), $second, 
 $node->safe_psql('copied', q{SELECT dsr1_adapter_drop(name) FROM dsr1_adapters});
 is($node->safe_psql('restored', "SET dsr1.adapter = 'second'; $by_name"), $second, 'adapters of other databases stay');
 $slow = ask_later($node, $long, 'dsr1.adapter=first');
+$node->poll_query_until('postgres', 'SELECT count(*) > 0 FROM dsr1_stat_requests');
 $node->safe_psql('postgres', "DROP DATABASE $_") foreach 'copied', 'restored';
 $slow->{run}->kill_kill;
 # its backend goes on by itself, and would use the adapter once more
-$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid, 30000) FROM dsr1_stat_requests});
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity
+	WHERE query ~ 'and more' AND pid <> pg_backend_pid()});
 
 # what nobody has used for a day is forgotten when the supervisor starts
 $node->safe_psql('postgres', "SET dsr1.adapter = '$_'; SELECT dsr1_logprob('x', 'y')") foreach 'first', 'second';
