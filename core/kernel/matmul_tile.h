@@ -208,6 +208,12 @@ INLINE void add_chunk(const enum tensor_type type, const int blocks, const int l
     }
 }
 
+/* So many bytes on from p, where after left bytes next follows. */
+INLINE const uint8_t *further(const uint8_t *p, size_t bytes, size_t left, const uint8_t *next)
+{
+    return bytes < left ? p + bytes : next + (bytes - left);
+}
+
 /* What the sums of n columns from `first` on begin with. */
 INLINE void start_sums(const int n, const struct panel_product *a, int first, floats sum[PARTS][WIDEST])
 {
@@ -252,8 +258,7 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
         for (int b = 0; b < n_in / 32; b += blocks, chunk += lines * PANEL_LINE) {
             int left = n_in / 32 - b, n_blocks = blocks < 8 && left < blocks ? left : blocks;
             size_t i = (size_t) b, left_here = (size_t) (end - chunk);
-            const uint8_t *far = ahead < left_here ? chunk + ahead : next + (ahead - left_here);
-            const uint8_t *near = NEAR < left_here ? chunk + NEAR : next + (NEAR - left_here);
+            const uint8_t *far = further(chunk, ahead, left_here, next), *near = further(chunk, NEAR, left_here, next);
             struct place at = {32 * i, d + 4 * i, sums + 4 * i, dsum + 4 * i};
 #pragma GCC unroll 2
             for (int p = 0; p < PARTS; p++)
