@@ -317,4 +317,26 @@ static inline struct wire_done client_complete(struct client *client, const stru
     return done;
 }
 
+/* A prompt that the model goes on about, greedily, without ever ending; from find_an_endless_prompt. */
+static const char *endless;
+
+/* A group's setup. */
+static inline int find_an_endless_prompt(void **state)
+{
+    (void) state;
+    static const char *const prompts[] = {"hello world", "The quick", "xyzzy", "abc", "Once",
+                                          "foo",         "bar",       "A",     "1 2 3"};
+    struct engine_process engine;
+    engine_start(&engine, NULL);
+    struct client client = client_open(&engine);
+    for (size_t i = 0; i < sizeof prompts / sizeof *prompts && !endless; i++) {
+        struct wire_complete complete = raw_request(prompts[i], 3000);
+        if (client_complete(&client, &complete, NULL).finish == DSR1_FINISH_LENGTH)
+            endless = prompts[i];
+    }
+    client_close(&client);
+    engine_end(&engine);
+    return endless ? 0 : -1;
+}
+
 #endif

@@ -13,27 +13,6 @@
 /* Room for an answer that outlasts what a test does meanwhile. */
 static const char *const long_context[] = {"--context", "60000", "--kv-size", "64", NULL};
 
-/* A prompt that the model goes on about, greedily, without ever ending. */
-static const char *endless;
-
-static int find_an_endless_prompt(void **state)
-{
-    (void) state;
-    static const char *const prompts[] = {"hello world", "The quick", "xyzzy", "abc", "Once",
-                                          "foo",         "bar",       "A",     "1 2 3"};
-    struct engine_process engine;
-    engine_start(&engine, NULL);
-    struct client client = client_open(&engine);
-    for (size_t i = 0; i < sizeof prompts / sizeof *prompts && !endless; i++) {
-        struct wire_complete complete = raw_request(prompts[i], 3000);
-        if (client_complete(&client, &complete, NULL).finish == DSR1_FINISH_LENGTH)
-            endless = prompts[i];
-    }
-    client_close(&client);
-    engine_end(&engine);
-    return endless ? 0 : -1;
-}
-
 static void submit(struct client *client, uint64_t request, const struct wire_complete *complete)
 {
     assert_true(wire_put_complete(&client->out, request, complete));

@@ -7,8 +7,6 @@
 
 #include <math.h>
 
-static const char endless[] = "abc";
-
 static struct wire_prompt raw_prompt(const char *text)
 {
     return (struct wire_prompt){.n_turns = 1, .turns = {{.content = wire_text(text)}}};
@@ -169,7 +167,7 @@ static void a_timeout_ends_an_answer_with_what_there_is(void **state)
     complete.terms.timeout_ms = 100;
     struct buffer text = {0};
     struct wire_done done = client_complete(&client, &complete, &text);
-    assert_true(done.finish == DSR1_FINISH_TIMEOUT || done.finish == DSR1_FINISH_END);
+    assert_int_equal(done.finish, DSR1_FINISH_TIMEOUT);
     assert_true(text.size > 0);
     buffer_free(&text);
     client_close(&client);
@@ -336,7 +334,7 @@ static void a_reload_drops_no_running_request(void **state)
     client_complete(&other, &brief, &old_text);
 
     assert_true(wire_put_complete(&client.out, 7777, &slow));
-    client_send(&client);
+    expect_architecture(&client, "deepseek");   /* sends both: the engine has taken the request once this is answered */
     assert_true(wire_put_reload(&other.out, 5, wire_text("tests/golden/models/qwen2-f32.gguf")));
     client_send(&other);
     client_expect(&other, WIRE_RELOAD_RESULT, 5);
@@ -403,5 +401,5 @@ int main(void)
         cmocka_unit_test(the_digest_of_a_model_is_read_once),
         cmocka_unit_test(a_model_that_cannot_be_loaded_leaves_the_old_one),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, find_an_endless_prompt, NULL);
 }
