@@ -97,6 +97,7 @@ static void push_answer(struct request *r, const char *bytes, size_t n)
 {
     size_t skip = (size_t) r->n_skip < n ? (size_t) r->n_skip : n;
     r->n_skip -= (int) skip;
+    r->hollow &= n == skip;
     push_bytes(r, bytes + skip, n - skip);
 }
 
@@ -215,6 +216,16 @@ static int32_t choose(struct engine *e, const struct request *r, int row, const 
     return obey_correct(&r->obey, token, tokenizer_is_end(e->tokenizer, token), budget);
 }
 
+/* As obey_mask, and a hole is filled with something. */
+static bool mask(const struct engine *e, struct request *r, int budget, const uint64_t **allowed)
+{
+    if (!obey_mask(&r->obey, budget, allowed))
+        return false;
+    if (!*allowed && r->hollow)
+        *allowed = e->no_end;
+    return true;
+}
+
 /* The row whose logits choose the request's next token; -1: none in this step. */
 static int choosing_row(const struct engine *e, const struct share *share)
 {
@@ -240,7 +251,7 @@ static void choose_some(void *context, int thread, int n_threads)
         struct request *r = e->running[i].request;
         const uint64_t *allowed;
         int budget = r->n_limit - r->n_tokens;
-        if (chooses_slowly(e, &e->running[i]) && !obey_complete(&r->obey) && obey_mask(&r->obey, budget, &allowed))
+        if (chooses_slowly(e, &e->running[i]) && !obey_complete(&r->obey) && mask(e, r, budget, &allowed))
             r->chosen = choose(e, r, choosing_row(e, &e->running[i]), allowed, budget, &e->works[thread]);
     }
 }
@@ -265,7 +276,7 @@ static void next_token(struct engine *e, struct request *r, int row)
         r->finish = DSR1_FINISH_END;
         return;
     }
-    if (r->chosen < 0 && !obey_mask(&r->obey, budget, &allowed)) {
+    if (r->chosen < 0 && !mask(e, r, budget, &allowed)) {
         r->finish = DSR1_FINISH_ERROR;
         error_set(&r->error, DSR1_ERR_LIMIT, "the constraint is too entangled here, or memory is short");
         return;

@@ -73,6 +73,9 @@ static dsr1_status allocate_work(struct engine *e, dsr1_error *err)
 {
     int n = e->model->shape.n_vocab, n_known = tokenizer_n_vocab(e->tokenizer);
     e->n_choices = n < n_known ? n : n_known;
+    e->no_end = memory_array(((size_t) e->n_choices + 63) / 64, sizeof *e->no_end);
+    for (int i = 0; i < e->n_choices && e->no_end; i++)
+        e->no_end[i / 64] |= (uint64_t) !tokenizer_is_end(e->tokenizer, i) << (i % 64);
     e->works = memory_array((size_t) e->options.n_threads, sizeof *e->works);
     for (int t = 0; t < e->options.n_threads && e->works; t++) {
         e->works[t].values = memory_array((size_t) n, sizeof *e->works->values);
@@ -90,7 +93,7 @@ static dsr1_status allocate_work(struct engine *e, dsr1_error *err)
     for (e->n_by_id = 64; e->n_by_id < (size_t) e->options.max_queue && e->n_by_id < 1 << 16;)
         e->n_by_id *= 2;
     e->by_id = memory_array(e->n_by_id, sizeof *e->by_id);
-    if (!e->works || !e->running || !e->hidden || !e->experts || !e->by_id ||
+    if (!e->no_end || !e->works || !e->running || !e->hidden || !e->experts || !e->by_id ||
         (nextn && !e->nextn_rows))
         return error_nomem(err, "an engine");
     /* Layers without a router never write theirs. */
@@ -183,6 +186,7 @@ void engine_close(struct engine *e)
         free(e->works[t].ids);
     }
     free(e->works);
+    free(e->no_end);
     free(e->hidden);
     free(e->nextn_rows);
     free(e->experts);

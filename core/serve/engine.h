@@ -52,6 +52,7 @@ struct engine {
     struct step step;
     dsr1_engine_options options;    /* with every default filled in */
     int n_choices;                  /* logits behind have no token in the vocabulary: never chosen */
+    uint64_t *no_end;               /* a bit for each of them, but for tokens that end an answer */
     int32_t think_open, think_close;    /* tokens <think> and </think>, or -1 */
     struct token_table *table;      /* made for the first request that has a constraint */
     pthread_mutex_t table_lock;

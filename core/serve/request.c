@@ -91,6 +91,21 @@ static void copy_options(struct request *r, const dsr1_request *f)
     r->guess = (struct guess){.off = f->no_draft, .next = -1, .accepted = 0.5f};
 }
 
+/*
+ * Behind a suffix that came first, the end of the prefix looks like any place in a text, so that a model takes it for the
+ * end of the answer, too.
+ */
+static bool fills_unmarked_hole(const dsr1_request *f, const struct tokenizer *tokenizer)
+{
+    int32_t middle = tokenizer_fim_middle(tokenizer);
+    if (middle < 0 || !tokenizer_fim_suffix_first(tokenizer))
+        return false;
+    size_t i = 0;
+    while (i < f->n_tokens && f->tokens[i] != middle)
+        i++;
+    return i < f->n_tokens;
+}
+
 /* What a request without an answer needs is known; so is what one needs that must not start over. */
 static dsr1_status set_room(struct request *r, const struct request_bounds *b, dsr1_error *err)
 {
@@ -154,6 +169,7 @@ static dsr1_status copy_all(struct request *r, const dsr1_request *f, const stru
     if (!r->tokens || (f->pooling && !r->pooled) || !copy_stops(r, f))
         return error_nomem(err, "a request");
     memcpy(r->tokens, f->tokens, f->n_tokens * sizeof *r->tokens);
+    r->hollow = fills_unmarked_hole(f, b->obey.tokenizer);
     dsr1_status status = score_open(&r->score, f, b->n_vocab, err);
     if (status == DSR1_OK)
         status = set_room(r, b, err);

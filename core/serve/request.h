@@ -52,6 +52,7 @@ struct request {
     struct reasoning reasoning;
     bool separate_reasoning;
     bool ignore_end, special;
+    bool hollow;                /* fills a hole that no token marks, with nothing yet: must not end so */
     bool want_logprobs;
     int n_top;
     dsr1_logits_mode want_logits;

@@ -21,7 +21,8 @@ int tool_distill(int argc, char **argv)
     const struct command_line line = {
         "dsr1 distill", "--teacher MODEL --student MODEL --data FILE... -o ADAPTER",
         "Trains an adapter for the student, so that it gives the teacher's probabilities for every next\n"
-        "token of the data (Kullback-Leibler divergence over the whole vocabulary).", rows, 0};
+        "token of the data (Kullback-Leibler divergence over the whole vocabulary), and, of texts with a\n"
+        "hole, what fills it.", rows, 0};
     int first, go = options_parse(&line, argc, argv, &first);
     if (go == OPTIONS_GO && (!f.options.teacher || !f.options.student))
         go = options_wrong(&line, "--teacher and --student are wanted");

@@ -163,7 +163,7 @@ static dsr1_status add_asked(struct reader *r, int32_t *tokens, size_t n, size_t
     uint8_t *counts = memory_array(n, 1);
     if (!counts)
         return error_nomem(r->err, "a middle");
-    memset(counts + asked - excess, 1, n - asked);
+    memset(counts + asked - excess, DATASET_MIDDLE, n - asked);
     add_sequence(r, tokens, counts, n - excess);
     free(counts);
     return DSR1_OK;
@@ -277,7 +277,7 @@ static void drop_mute(struct dataset *d)
     for (int s = 0; s < d->n_seqs; s++) {
         int64_t from = d->start[s], n = d->start[s + 1] - from, some = 0;
         for (int64_t i = from; i < from + n; i++)
-            some += d->counts[i];
+            some += d->counts[i] != DATASET_MUTE;
         if (some == 0)
             continue;
         memmove(d->tokens + end, d->tokens + from, (size_t) n * sizeof *d->tokens);

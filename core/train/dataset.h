@@ -15,11 +15,14 @@
 
 enum { DATASET_SHORTEST = 8 };  /* tokens; shorter rests of a text are left out */
 
+/* Does predicting a token count? */
+enum dataset_counts { DATASET_MUTE, DATASET_COUNTS, DATASET_MIDDLE /* and it fills a hole */ };
+
 struct dataset {
     int n_seqs;
     int64_t *start;             /* n_seqs + 1 */
     int32_t *tokens;
-    uint8_t *counts;            /* beside each token: does predicting it count? Never the first of a sequence. */
+    uint8_t *counts;            /* beside each token: enum dataset_counts. The first of a sequence never does. */
     int longest;
     uint64_t hash;              /* of all of it */
     int n_eval;                 /* sequences 0 .. n_eval - 1 of the order are never trained on */
@@ -37,6 +40,12 @@ void dataset_close(struct dataset *data);
 static inline int dataset_length(const struct dataset *data, int seq)
 {
     return (int) (data->start[seq + 1] - data->start[seq]);
+}
+
+/* A text with a hole: it ends with what fills that. */
+static inline bool dataset_is_hole(const struct dataset *data, int seq)
+{
+    return data->counts[data->start[seq + 1] - 1] == DATASET_MIDDLE;
 }
 
 /*

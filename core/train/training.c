@@ -83,8 +83,9 @@ static dsr1_status open_batch(struct training *t, dsr1_error *err)
     t->weight = memory_array(rows, sizeof *t->weight);
     t->loss = memory_array(rows, sizeof *t->loss);
     t->nll = memory_array(rows, sizeof *t->nll);
-    return t->seqs && t->start && t->tokens && t->weight && t->loss && t->nll ? DSR1_OK
-                                                                             : error_nomem(err, "the batch");
+    t->taught = memory_array(rows, sizeof *t->taught);
+    return t->seqs && t->start && t->tokens && t->weight && t->loss && t->nll && t->taught
+               ? DSR1_OK : error_nomem(err, "the batch");
 }
 
 static dsr1_status open_files(struct training *t, dsr1_error *err)
@@ -143,6 +144,7 @@ void training_close(struct training *t)
     free(t->weight);
     free(t->loss);
     free(t->nll);
+    free(t->taught);
     trainer_close(&t->trainer);
     thread_pool_close(t->pool);
     optimizer_close(&t->optimizer);
@@ -157,13 +159,14 @@ void training_close(struct training *t)
 /* Losses                                                              */
 /* ------------------------------------------------------------------ */
 
-/* Rows whose next token counts, with that token. */
-static int rows_that_count(const struct training *t, const struct batch *b, int *rows, int32_t *target, real *weight)
+/* Rows whose next token counts and is learnt from the teacher, or from the data, with that token. */
+static int rows_that_count(const struct training *t, const struct batch *b, bool taught, int *rows, int32_t *target,
+                           real *weight)
 {
     int n = 0;
     for (int r = 0; r < batch_rows(b); r++) {
         real w = t->weight[b->start[0] + r];
-        if (w == 0)
+        if (w == 0 || t->taught[b->start[0] + r] != taught)
             continue;
         rows[n] = r;
         target[n] = b->tokens[r + 1];
@@ -181,18 +184,20 @@ static dsr1_status shard_loss(void *user, struct trainer_worker *w, const struct
     int32_t *target = memory_array(n_rows, sizeof *target);
     real *numbers = memory_array(n_rows, 3 * sizeof *numbers);
     dsr1_status status = rows && target && numbers ? DSR1_OK : error_nomem(err, "a shard's rows");
-    if (status == DSR1_OK) {
+    for (int taught = 0; taught < 2 && status == DSR1_OK; taught++) {
         real *weight = numbers, *nll = numbers + n_rows, *kl = numbers + 2 * n_rows;
-        int n = rows_that_count(t, b, rows, target, weight);
-        if (w->teacher_pass.net)
+        int n = rows_that_count(t, b, taught, rows, target, weight);
+        if (n == 0)
+            continue;
+        if (taught)
             head_distill(&w->head, w->pass.out, &w->teacher_head, w->teacher_pass.out, rows, weight, n, target, nll,
                          kl, d_out);
         else
             head_cross_entropy(&w->head, w->pass.out, rows, target, n, NULL, NULL, weight, nll, d_out);
         for (int i = 0; i < n; i++) {
-            real surprise = w->teacher_pass.net ? nll[i] : -nll[i];
+            real surprise = taught ? nll[i] : -nll[i];
             t->nll[b->start[0] + rows[i]] = surprise;
-            t->loss[b->start[0] + rows[i]] = w->teacher_pass.net ? kl[i] : surprise;
+            t->loss[b->start[0] + rows[i]] = taught ? kl[i] : surprise;
         }
     }
     free(rows);
@@ -210,9 +215,11 @@ static struct batch fill_batch(struct training *t, int n, int n_used)
         int64_t from = t->data.start[t->seqs[i]];
         t->start[i] = rows;
         memcpy(t->tokens + rows, t->data.tokens + from, (size_t) length * sizeof *t->tokens);
+        bool taught = t->options.teacher && !dataset_is_hole(&t->data, t->seqs[i]);
         for (int r = 0; r < length; r++) {
-            bool counts = r + 1 < length && (t->options.teacher || t->data.counts[from + r + 1]);
+            bool counts = r + 1 < length && (taught || t->data.counts[from + r + 1]);
             t->weight[rows + r] = counts;
+            t->taught[rows + r] = taught;
             n_count += counts;
         }
         rows += length;

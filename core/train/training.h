@@ -2,7 +2,8 @@
  * training.h - a run of supervised training or self-distillation, from files to an adapter
  *
  * With a teacher, the student learns the teacher's distribution at every token of the data (KL, whole
- * vocabulary); without one, the tokens that count (dataset.h). A run is decided by its options, its data and its seed:
+ * vocabulary), but for texts with a hole, which a teacher need not know how to fill; of these, and without a teacher,
+ * the tokens that count (dataset.h). A run is decided by its options, its data and its seed:
  * the same numbers come out with any number of threads, stopped and resumed or not.
  *
  *     training_open(&options, &training, err)
@@ -68,6 +69,7 @@ struct training {
     int *seqs, *start;
     int32_t *tokens;
     real *weight, *loss, *nll;  /* by row: of predicting the next token; 0 where that does not count */
+    bool *taught;               /* by row: is it the teacher who says what comes next? */
 };
 
 /* options' strings stay the caller's until close. After a failure nothing is held. */

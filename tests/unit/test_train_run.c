@@ -436,6 +436,41 @@ static void only_the_middle_of_a_text_counts(void **state)
     gguf_close(model);
 }
 
+/* The first step's loss and surprise of one text with a hole, with a teacher or without. */
+static void learn_a_middle(const char *teacher, const char *text, double *loss, double *nll)
+{
+    struct training_options o = small_run(in_folder("filled.gguf"));
+    struct training_report report;
+    struct training t;
+    dsr1_error err = {0};
+    const char *files[] = {write_text("hole.jsonl", text)};
+    o.student = GOLDEN_FOLDER "deepseek-q4k.gguf";
+    o.teacher = teacher;
+    o.data = files;
+    o.n_eval = 0;
+    o.batch = 1;
+    must(training_open(&o, &t, &err), &err);
+    must(training_step(&t, &report, &err), &err);
+    training_close(&t);
+    *loss = report.loss;
+    *nll = report.nll;
+}
+
+/* One that says the same as the student has nothing to teach: what is learnt are the middle's own tokens. */
+static void no_teacher_is_asked_about_a_hole(void **state)
+{
+    (void) state;
+    static const char hole[] = "{\"prefix\": \"one two three\", \"suffix\": \"six\", \"middle\": \" four five\"}\n";
+    static const char text[] = "{\"text\": \"one two three four five six\"}\n";
+    double loss, nll, alone;
+    learn_a_middle(GOLDEN_FOLDER "deepseek-q4k.gguf", text, &loss, &nll);
+    assert_true(fabs(loss) < 1e-4 && nll > 1);
+    learn_a_middle(NULL, hole, &alone, &nll);
+    assert_true(alone > 1);
+    learn_a_middle(GOLDEN_FOLDER "deepseek-q4k.gguf", hole, &loss, &nll);
+    assert_true(loss == alone && nll == alone);
+}
+
 static void words_name_what_is_trained(void **state)
 {
     (void) state;
@@ -566,6 +601,7 @@ int main(void)
         cmocka_unit_test(an_adapter_that_does_not_fit_is_refused),
         cmocka_unit_test(only_the_assistants_words_count),
         cmocka_unit_test(only_the_middle_of_a_text_counts),
+        cmocka_unit_test(no_teacher_is_asked_about_a_hole),
         cmocka_unit_test(a_middle_may_stand_behind_its_prefix),
         cmocka_unit_test(words_name_what_is_trained),
         cmocka_unit_test(a_broken_line_is_named),
