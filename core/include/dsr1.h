@@ -235,8 +235,8 @@ typedef enum dsr1_finish {
 } dsr1_finish;
 
 typedef struct dsr1_usage {
-    int prompt_tokens;
-    int cached_tokens;         /* of the prompt, found in the KV cache */
+    int prompt_tokens;         /* of a prompt that was not read to its end, those that were */
+    int cached_tokens;         /* of them, found in the KV cache */
     int completion_tokens;
     double queue_ms, prefill_ms, decode_ms;
 } dsr1_usage;

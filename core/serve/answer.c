@@ -391,6 +391,14 @@ static void finish_streams(struct request *r)
     stream_finish(&r->stream);
 }
 
+/* One that made way and was not taken up again has given back what it had computed. */
+static int n_read(const struct request *r)
+{
+    if (r->n_told > r->n_prompt || r->n_computed >= r->n_prompt)
+        return r->n_prompt;
+    return r->n_computed > r->n_cached ? r->n_computed : r->n_cached;
+}
+
 void answer_done(struct engine *e, struct request *r)
 {
     (void) e;
@@ -402,7 +410,7 @@ void answer_done(struct engine *e, struct request *r)
                         .reasoning_size = r->thought.ready.size};
     event.error = r->finish == DSR1_FINISH_ERROR ? &r->error : NULL;
     event.usage = (dsr1_usage){
-        .prompt_tokens = r->n_prompt,
+        .prompt_tokens = n_read(r),
         .cached_tokens = r->n_cached,
         .completion_tokens = r->n_told - r->n_prompt,
         .queue_ms = span_ms(r->t_submit, r->t_start > 0 ? r->t_start : r->t_end),

@@ -160,6 +160,24 @@ static void a_request_tells_how_far_it_is(void **state)
     dsr1_engine_close(engine);
 }
 
+static void what_was_not_read_of_a_prompt_is_not_counted(void **state)
+{
+    (void) state;
+    struct answer running, queued;
+    uint64_t id_running, id_queued;
+    dsr1_engine *engine = open_engine((dsr1_engine_options){.max_batch = 1, .chunk_size = 5});
+    dsr1_request r = request(&running, 10), q = request(&queued, 10);
+    assert_int_equal(dsr1_engine_submit(engine, &r, &id_running, NULL), DSR1_OK);
+    assert_int_equal(dsr1_engine_submit(engine, &q, &id_queued, NULL), DSR1_OK);
+    dsr1_engine_step(engine, NULL);
+    dsr1_engine_cancel(engine, id_running);
+    dsr1_engine_cancel(engine, id_queued);
+    pump(engine);
+    assert_int_equal(running.usage.prompt_tokens, 5);
+    assert_int_equal(queued.usage.prompt_tokens, 0);
+    dsr1_engine_close(engine);
+}
+
 static void higher_priority_is_served_first(void **state)
 {
     (void) state;
@@ -265,6 +283,7 @@ int main(void)
         cmocka_unit_test(a_full_queue_refuses_and_later_accepts),
         cmocka_unit_test(a_cancelled_request_ends_in_the_next_step),
         cmocka_unit_test(a_request_tells_how_far_it_is),
+        cmocka_unit_test(what_was_not_read_of_a_prompt_is_not_counted),
         cmocka_unit_test(higher_priority_is_served_first),
         cmocka_unit_test(a_short_request_does_not_wait_for_a_long_one),
         cmocka_unit_test(a_token_can_be_sent_to_more_or_fewer_experts),
