@@ -8,7 +8,6 @@
  *
  * SPDX-License-Identifier: PostgreSQL
  */
-#include "kernel/ops.h"
 #include "model/step.h"
 
 #include <string.h>
@@ -33,7 +32,7 @@ static void activate(struct step *s, const struct expert_group *g, float *gate, 
     if (g->ffn->up_bias)
         s->kernels->add_scaled(up, 1, g->ffn->up_bias + bias, n);
     if (s->model->shape.activation == ACTIVATION_SWIGLU_CLAMPED)
-        swiglu_oai_scalar(gate, up, n, gate);
+        s->kernels->swiglu_oai(gate, up, n, gate);
     else
         s->kernels->swiglu(gate, up, n, gate);
 }

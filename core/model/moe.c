@@ -29,7 +29,7 @@ static void choose_rows(struct worker *w, const void *argument, int first, int l
         float *row = s->moe.scores + (size_t) r * (size_t) m->n_experts;
         if (l->router_bias)
             s->kernels->add_scaled(row, 1, l->router_bias, m->n_experts);
-        router_choose(m, s->n_used, l->select_bias, row, s->moe.chosen + r * s->n_used,
+        router_choose(s->kernels, m, s->n_used, l->select_bias, row, s->moe.chosen + r * s->n_used,
                       s->moe.chosen_weight + r * s->n_used);
         for (int i = 0; s->rows[r].experts && i < s->n_used; i++)
             s->rows[r].experts[w->layer * s->n_used + i] = (uint16_t) s->moe.chosen[r * s->n_used + i];
@@ -122,7 +122,8 @@ static void add_groups(struct worker *w, const struct expert_group *g, int n, in
         for (int i = 0; i < n; i++) {
             const void *const *input = act_input(g->hidden, down, g->hidden == &s->moe.hidden ? g[i].first : 0) + c0;
             mats[i] = g[i].mat;
-            memcpy(x + i * columns, input, (size_t) columns * sizeof *x);
+            for (int c = 0; c < columns; c++)
+                x[i * columns + c] = input[c];
         }
         for (int c = 0; c < columns; c++)
             y[c] = s->y + (size_t) s->moe.pair_row[g->first + c0 + c] * (size_t) d;

@@ -38,25 +38,25 @@ static void keep_groups(const struct router_shape *router, float *u, int n_exper
             u[i] = -INFINITY;
 }
 
-static void gate(enum gating gating, float *scores, int n)
+static void gate(const struct kernels *k, enum gating gating, float *scores, int n)
 {
     if (gating == GATING_SIGMOID) {
         for (int i = 0; i < n; i++)
             scores[i] = ops_sigmoid(scores[i]);
     } else if (gating == GATING_SOFTMAX) {
-        float scale = (float) (1 / softmax_exp_scalar(scores, n));
+        float scale = (float) (1 / k->softmax_exp(scores, n));
         for (int i = 0; i < n; i++)
             scores[i] *= scale;
     }
 }
 
-void router_choose(const struct model_shape *shape, int n_used, const float *bias, float *scores, int *chosen,
-                   float *weight)
+void router_choose(const struct kernels *kernels, const struct model_shape *shape, int n_used, const float *bias,
+                   float *scores, int *chosen, float *weight)
 {
     const struct router_shape *router = &shape->router;
     int n = shape->n_experts, k = n_used;
     float u[MAX_EXPERTS];
-    gate(router->gating, scores, n);
+    gate(kernels, router->gating, scores, n);
     for (int i = 0; i < n; i++)
         u[i] = bias ? scores[i] + bias[i] : scores[i];
     if (router->n_groups)
@@ -67,7 +67,7 @@ void router_choose(const struct model_shape *shape, int n_used, const float *bia
     for (int i = 0; i < k; i++)
         weight[i] = scores[chosen[i]];
     if (router->gating == GATING_SOFTMAX_CHOSEN) {
-        float scale = (float) (1 / softmax_exp_scalar(weight, k));
+        float scale = (float) (1 / kernels->softmax_exp(weight, k));
         for (int i = 0; i < k; i++)
             weight[i] *= scale;
     }

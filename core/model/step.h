@@ -269,7 +269,7 @@ void lora_before_combine(struct worker *w);
 void lora_combine(struct worker *w, int from, int to);
 
 /* Fills chosen and weight, n_used of each, for a row from its scores (DeepSeek-V3, section 2.1.2). */
-void router_choose(const struct model_shape *shape, int n_used, const float *bias, float *scores, int *chosen,
-                   float *weight);
+void router_choose(const struct kernels *kernels, const struct model_shape *shape, int n_used, const float *bias,
+                   float *scores, int *chosen, float *weight);
 
 #endif

@@ -21,7 +21,7 @@ static void choose(const struct net_layer *layer, int n_used, const real *scores
     struct model_shape shape = {.n_experts = layer->router.n_out, .router = layer->gating};
     for (int i = 0; i < shape.n_experts; i++)
         copy[i] = (float) scores[i];
-    router_choose(&shape, n_used, layer->select_bias, copy, chosen, ignored);
+    router_choose(kernels_default(), &shape, n_used, layer->select_bias, copy, chosen, ignored);
 }
 
 void gate_forward(const struct net *net, const struct net_layer *layer, int n_used, bool forced, real *scores,
