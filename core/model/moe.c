@@ -122,7 +122,7 @@ static void add_groups(struct worker *w, const struct expert_group *g, int n, in
         for (int i = 0; i < n; i++) {
             const void *const *input = act_input(g->hidden, down, g->hidden == &s->moe.hidden ? g[i].first : 0) + c0;
             mats[i] = g[i].mat;
-            for (int c = 0; c < columns; c++)
+            for (int c = 0; c < columns; c++)       /* few: a string instruction, which gcc makes of memcpy, takes longer */
                 x[i * columns + c] = input[c];
         }
         for (int c = 0; c < columns; c++)

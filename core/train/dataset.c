@@ -44,10 +44,10 @@ static void add_sequence(struct reader *r, const int32_t *tokens, const uint8_t 
     int64_t start = (int64_t) (r->tokens.size / sizeof *tokens);
     buffer_append(&r->starts, &start, sizeof start);
     buffer_append(&r->tokens, tokens, n * sizeof *tokens);
-    uint8_t first = 0;
+    uint8_t first = DATASET_MUTE;
     buffer_append(&r->counts, &first, 1);
     for (size_t i = 1; i < n; i++) {
-        uint8_t one = counts ? counts[i] : 1;
+        uint8_t one = counts ? counts[i] : DATASET_COUNTS;
         buffer_append(&r->counts, &one, 1);
     }
 }
@@ -104,7 +104,7 @@ static dsr1_status mark_answer(struct reader *r, const dsr1_message *messages, s
         return (dsr1_status) end;
     to = (size_t) end < n ? (size_t) end : n;
     for (size_t i = same; i < to; i++)
-        counts[i] = 1;
+        counts[i] = DATASET_COUNTS;
     return DSR1_OK;
 }
 
