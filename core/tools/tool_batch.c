@@ -4,6 +4,9 @@
  * A window of prompts is kept in the engine, which computes them together; answers are written in the order of
  * the prompts, each as soon as those before it are there. What a prompt is answered does not depend on the others.
  *
+ * Among choices the likeliest as a whole is the answer. Token by token it need not be found: where the mask leaves "n",
+ * "ne" and "negative" open, "n" stands for all that begins so, of which the mask has the most part forbidden.
+ *
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "tools/tool.h"
@@ -21,6 +24,8 @@ struct answer {
     struct buffer text;
     bool done;
     dsr1_finish finish;
+    size_t best;                /* of the choices, the likeliest so far */
+    double best_score;
     char error[sizeof (dsr1_error)];
 };
 
@@ -33,6 +38,7 @@ struct batch {
     struct engine_flags engine;
     const char *pieces[TOOL_MAX_CHOICES];
     size_t n_pieces;            /* of choices */
+    dsr1_tokens *choice_tokens; /* of each, where the likeliest is wanted; else NULL */
     struct prompts prompts;
     struct answer *answers;
     int n_running, n_printed, n_failed;
@@ -43,11 +49,20 @@ struct batch {
 static void on_event(const dsr1_event *event, void *user)
 {
     struct answer *answer = user;
+    const struct batch *b = answer->batch;
     buffer_append(&answer->text, event->text, event->text_size);
+    if (event->type == DSR1_EVENT_SCORE && (event->index == 0 || event->score > answer->best_score)) {
+        answer->best = (size_t) event->index;
+        answer->best_score = event->score;
+    }
     if (event->type != DSR1_EVENT_DONE)
         return;
     answer->done = true;
     answer->finish = event->finish;
+    if (b->choice_tokens && event->finish != DSR1_FINISH_ERROR) {
+        buffer_string(&answer->text, b->pieces[answer->best]);
+        answer->finish = DSR1_FINISH_END;
+    }
     answer->batch->n_running--;
     answer->batch->n_tokens += event->usage.completion_tokens;
     if (event->finish == DSR1_FINISH_ERROR)
@@ -63,17 +78,21 @@ static dsr1_status ask(struct batch *b, dsr1_engine *engine, dsr1_adapter *adapt
     dsr1_request request = {
         .tokens = prompt->tokens,
         .n_tokens = (size_t) prompt->n_tokens,
-        .max_tokens = b->max_tokens,
+        .max_tokens = b->choice_tokens ? 0 : b->max_tokens,
         .temperature = b->temperature,
         .top_k = b->top_k,
         .top_p = b->top_p,
         .seed = b->seed + (uint64_t) index,
-        .constraint = {.kind = b->n_pieces ? DSR1_CONSTRAINT_CHOICES : DSR1_CONSTRAINT_NONE,
-                       .texts = b->pieces, .n_texts = b->n_pieces},
         .adapter = adapter,
         .on_event = on_event,
         .user = answer,
     };
+    if (b->choice_tokens) {
+        request.continuations = b->choice_tokens;
+        request.n_continuations = b->n_pieces;
+    } else if (b->n_pieces) {
+        request.constraint = (dsr1_constraint){.kind = DSR1_CONSTRAINT_CHOICES, .texts = b->pieces, .n_texts = b->n_pieces};
+    }
     b->n_running++;
     dsr1_status status = dsr1_engine_submit(engine, &request, &id, err);
     if (status == DSR1_OK || status == DSR1_ERR_NOMEM)
@@ -84,6 +103,41 @@ static dsr1_status ask(struct batch *b, dsr1_engine *engine, dsr1_adapter *adapt
     answer->finish = DSR1_FINISH_ERROR;
     snprintf(answer->error, sizeof answer->error, "%s", err->message);
     *err = (dsr1_error){0};
+    return DSR1_OK;
+}
+
+static bool begins(const char *whole, const char *part)
+{
+    return strncmp(whole, part, strlen(part)) == 0;
+}
+
+/* Where one choice begins another, each ends with the end token: else the shorter one would always be the likelier. */
+static dsr1_status read_choices(struct batch *b, const dsr1_model *model, dsr1_error *err)
+{
+    dsr1_model_info info;
+    bool nested = false;
+    dsr1_model_get_info(model, &info);
+    for (size_t i = 0; i < b->n_pieces; i++)
+        for (size_t j = 0; j < b->n_pieces && !nested; j++)
+            nested = i != j && begins(b->pieces[i], b->pieces[j]);
+    b->choice_tokens = memory_array(b->n_pieces, sizeof *b->choice_tokens);
+    if (!b->choice_tokens)
+        return error_nomem(err, "the choices");
+    for (size_t i = 0; i < b->n_pieces; i++)
+        b->choice_tokens[i] = (dsr1_tokens){0};
+    for (size_t i = 0; i < b->n_pieces; i++) {
+        struct int_list list = {0};
+        dsr1_status status = tool_tokens(model, b->pieces[i], strlen(b->pieces[i]), 0, &list, err);
+        int32_t *ids = status == DSR1_OK ? memory_array(list.n + 1, sizeof *ids) : NULL;
+        if (ids) {
+            memcpy(ids, list.items, list.n * sizeof *ids);
+            ids[list.n] = info.eos;
+            b->choice_tokens[i] = (dsr1_tokens){ids, list.n + (nested && info.eos >= 0)};
+        }
+        int_list_free(&list);
+        if (!ids)
+            return status == DSR1_OK ? error_nomem(err, "the choices") : status;
+    }
     return DSR1_OK;
 }
 
@@ -149,6 +203,8 @@ static dsr1_status batch(struct batch *b, const char *path, dsr1_error *err)
     status = prompts_open(model, path, b->raw, &b->prompts, err);
     if (status == DSR1_OK)
         status = tool_adapter_open(&b->engine, model, &adapter, err);
+    if (status == DSR1_OK && b->n_pieces && b->temperature == 0)
+        status = read_choices(b, model, err);
     if (status == DSR1_OK)
         status = open_engine(b, model, &engine, err);
     b->answers = status == DSR1_OK ? memory_array((size_t) b->prompts.n, sizeof *b->answers) : NULL;
@@ -166,6 +222,9 @@ static dsr1_status batch(struct batch *b, const char *path, dsr1_error *err)
     for (int i = 0; b->answers && i < b->prompts.n; i++)
         buffer_free(&b->answers[i].text);
     free(b->answers);
+    for (size_t i = 0; b->choice_tokens && i < b->n_pieces; i++)
+        free((void *) b->choice_tokens[i].ids);
+    free(b->choice_tokens);
     prompts_close(&b->prompts);
     dsr1_model_close(model);
     return status;
@@ -183,7 +242,7 @@ int tool_batch(int argc, char **argv)
         {0, "temp", OPTION_FLOAT, &b.temperature, "T", "temperature (0: the best token each time)", 0, 100},
         {0, "top-k", OPTION_INT, &b.top_k, "K", "sample among the K best (0: off)", 0, INT32_MAX},
         {0, "top-p", OPTION_FLOAT, &b.top_p, "P", "sample among the best that hold P of the probability", 0, 1},
-        {0, "choices", OPTION_STRING, &b.choices, "A,B,..", "each answer is one of these", 0, 0},
+        {0, "choices", OPTION_STRING, &b.choices, "A,B,..", "each answer is one of these, without --temp the likeliest", 0, 0},
         {0, "seed", OPTION_SEED, &b.seed, "S", "of the first prompt; the next has the next one (0)", 0, 0},
         {'b', "max-batch", OPTION_INT, &b.max_batch, "N", "answers computed together (32)", 1, 1024},
         {'c', "context", OPTION_INT, &b.engine.context, "N", "tokens of prompt and answer together", 1, 1 << 24},
