@@ -3,10 +3,12 @@
 #
 #     scripts/distill/tokens.py FOLDER OUT.npz
 #
-# FOLDER is where model-experts works: text/calibration.txt, text/code.txt, self.jsonl, chats.jsonl, openings.jsonl. DSR1
-# names the program that cuts texts into tokens, DSR1_MODEL a file with the vocabulary.
+# FOLDER is where model-experts works: text/calibration.txt, text/code.txt, self.jsonl, chats.jsonl, openings.jsonl; and
+# prose/*.jsonl, {"text": ..} a line, if there are any. DSR1 names the program that cuts texts into tokens, DSR1_MODEL a file
+# with the vocabulary.
 #
 # SPDX-License-Identifier: PostgreSQL
+import glob
 import json
 import os
 import random
@@ -57,13 +59,17 @@ def tokens(folder, out):
     docs = [manuals[i:i + 4000] for i in range(0, len(manuals), 4000)] + [line["text"] for line in lines("self.jsonl")]
     docs += [SYSTEM + line["prompt"] + ANSWER + line["completion"] + END for line in lines("chats.jsonl")
              if "completion" in line]
+    prose = [line["text"].replace(SEPARATOR, "") for name in sorted(glob.glob("prose/*.jsonl", root_dir=folder))
+             for line in lines(name)]
     random.shuffle(docs)
+    random.shuffle(prose)
     codes = [code[i:i + 6000] for i in range(0, len(code), 6000)]
     begun = apart([line["prompt"] for line in lines("openings.jsonl")])
     reviews = apart([begin + more for begin in REVIEWS for more in (" was", " is", " and", " has", " because", " for")])
-    np.savez_compressed(out, texts=ids(SEPARATOR.join(docs) + SEPARATOR), code=ids(SEPARATOR.join(codes) + SEPARATOR),
+    joined = lambda texts: ids(SEPARATOR.join(texts) + SEPARATOR)
+    np.savez_compressed(out, texts=joined(docs), code=joined(codes), prose=joined(prose),
                         openings=[t[:6] for t in begun if len(t) >= 6], reviews=[t[:3] for t in reviews if len(t) >= 3],
-                        system=ids(SYSTEM), answer=ids(ANSWER), end=ids(END),
+                        stops=[ids(stop)[0] for stop in ".!?"], system=ids(SYSTEM), answer=ids(ANSWER), end=ids(END),
                         questions=np.array([ids(q) for q, _ in QUESTIONS], object),
                         labels=np.array([[ids(label) for label in labels] for _, labels in QUESTIONS], object))
 

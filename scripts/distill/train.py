@@ -4,17 +4,21 @@
 #     scripts/distill/train.py CUT.gguf IN.npz OUT.npz [--seconds N] [--lr X] [--device cpu --layers N]
 #
 # CUT.gguf comes from `dsr1 upcycle` without --refit and with --fim, IN.npz from tokens.py; write.py makes a model of
-# OUT.npz. Needs PyTorch. The teacher is CUT with all experts and gates of one. It writes most of what is learnt from: pages
-# behind its end-of-text token, chats whose questions it asks itself, continued openings, and labels asked of reviews of
-# its own. Every fourth micro-batch fills in the middle of code. The clock decides how long it lasts.
+# OUT.npz. Needs PyTorch and one card, of whose memory writing takes 39 GiB. On an H200 100 seconds go to finding holes and to
+# writing; learning lasts until the clock says N seconds, compiling included: 4,047 steps, 133 million tokens, in 633 seconds.
 #
-# The top k are chosen through a straight-through sigmoid about the k-th logit (Bengio et al., arXiv:1308.3432), whose
-# gradient reaches the router alone: let into the hidden state, too, it went with norms that grew by a third in 1,400 steps,
-# and with a divergence that rose from 0.25 to 0.8.
+# The teacher is CUT with all experts. It writes half of what is learnt from: pages behind its end-of-text token, chats whose
+# questions it asks itself, continued openings, and labels asked of reviews of its own. Of texts by others, both the teacher's
+# probabilities and the text itself are learnt; of middles of code the text alone, for the teacher cannot fill in.
+#
+# The top k have gates of one and are chosen through a straight-through sigmoid about the k-th logit (Bengio et al.,
+# arXiv:1308.3432), whose gradient reaches the router alone: let into the hidden state, too, the gradient grew from layer to
+# layer and the run diverged.
 #
 # SPDX-License-Identifier: PostgreSQL
 import argparse
 import json
+import math
 import random
 import time
 
@@ -24,13 +28,17 @@ import torch.nn.functional as F
 
 from gguf import Gguf, layer_matrices
 
-SHARES = {"labels": 0.06, "pages": 0.44, "chats": 0.24, "texts": 0.26}
-# Of a micro-batch, drawn.
-EXPERTS = (8, 8, 8, 9, 9, 10, 10, 10, 10, 10, 11, 11, 12, 12, 12, 12, 12, 13, 14, 16)
-ACCUMULATED = 4         # micro-batches a step; the last fills in the middle
-ROUTER_SCALE = 300      # upcycle's logits are too small for gates to learn by
-FIM_WEIGHT = 0.25
-WARM_UP = 40            # steps
+# Of the rows, and how much of each kind is learnt from the text itself, not from the teacher.
+SHARES = {"labels": 0.05, "pages": 0.26, "chats": 0.17, "prose": 0.27, "texts": 0.04, "code": 0.08, "holes": 0.13}
+OWN = {"prose": 0.3, "texts": 0.3, "code": 0.3, "holes": 1.0}
+HELD = {"pages": 5, "chats": 4, "prose": 4, "labels": 1, "code": 2, "holes": 16}        # rows
+EXPERTS = 14 * (8,) + (9, 10, 10, 12, 16, 16)     # of a micro-batch, drawn
+MICRO_BATCHES = 2       # a step
+ROUTER_SCALE = 300      # while learning: upcycle's logits are so small that all gates of its file are one
+HOLE_WEIGHT = 2
+RATE, ROUTER_RATE, NORM_RATE = 4e-4, 0.005, 3e-5        # the router's in parts of its root mean square
+WARM_UP, REPORT, EVALUATE = 40, 20, 100         # steps
+WORSE = 1.25            # times the best divergence: go back
 BREAK, SPACE = "\u010a", "\u0120"       # as the vocabulary writes them
 
 
@@ -38,6 +46,7 @@ def holes(z, keys, n, draw):
     """
     n tokens or more of PRE SUF suffix MID prefix middle EOS, and which of them are to be learnt. Lines of code, cut where
     a token begins with the line break, so that the tokens are those of the whole text; a fifth begins within a line.
+    Log-uniformly, 40 to 420 tokens stand before the hole and 15 to 160 behind it.
     """
     code, words = z["code"].astype(np.int64), keys["tokenizer.ggml.tokens"]
     breaks = np.array([w.startswith(BREAK) for w in words])
@@ -48,17 +57,25 @@ def holes(z, keys, n, draw):
     pre, suf, mid = (keys[f"tokenizer.ggml.fim_{kind}_token_id"] for kind in ("pre", "suf", "mid"))
     eos = keys["tokenizer.ggml.eos_token_id"]
     text, learn, total = [], [], 0
+
+    def line(place, end):
+        """Where a line begins, from place on, if that is before end."""
+        found = starts[np.searchsorted(starts, place):][:1]
+        return int(found[0]) if len(found) and found[0] < end else place
+
     while total < n:
         i = int(draw.integers(20, len(starts) - 20))
-        first, last = int(starts[i]), int(starts[i + draw.choice((1, 1, 1, 1, 2, 3))])
+        first, last = int(starts[i]), int(starts[i + draw.choice((1, 1, 1, 1, 2, 2, 3, 4))])
         doc = np.searchsorted(stops, first)
         low, high = int(stops[doc - 1]) + 1 if doc else 0, int(stops[doc])
-        if not 4 <= last - first <= 90 or last > high - 4 or first - low < 30:
+        if not 4 <= last - first <= 110 or last > high - 4 or first - low < 30:
             continue
         spaces = np.flatnonzero(blank[code[first + 2:last - 1]])
         if len(spaces) and draw.random() < 0.2:
             first += 2 + int(draw.choice(spaces))
-        above, below = max(low, first - int(draw.integers(60, 420))), min(high, last + int(draw.integers(20, 160)))
+        above = first - int(np.exp(draw.uniform(3.7, 6.05)))
+        above = line(above, first) if above > low else low
+        below = line(min(high, last + int(np.exp(draw.uniform(2.7, 5.1)))), high)
         sequence = np.concatenate([[pre, suf], code[last:below], [mid], code[above:last], [eos]])
         middle = np.zeros(len(sequence), bool)
         middle[3 + below - last + first - above:] = True
@@ -106,11 +123,12 @@ class Model:
         self.n_layers, self.head = n_layers or key("block_count"), key("rope.dimension_count")
         self.n_heads, self.n_kv = key("attention.head_count"), key("attention.head_count_kv")
         self.n_experts, self.expert = key("expert_count"), key("expert_feed_forward_length")
-        self.scale, self.epsilon = key("expert_weights_scale"), key("attention.layer_norm_rms_epsilon")
+        self.epsilon = key("attention.layer_norm_rms_epsilon")
         self.embedding = torch.from_numpy(gguf.floats("token_embd.weight")).to(device, self.type)
         frequencies = key("rope.freq_base") ** (-torch.arange(0, self.head, 2) / self.head)
         angles = torch.outer(torch.arange(2048.), frequencies).to(device)
         self.cos, self.sin = angles.cos(), angles.sin()
+        self.edges = torch.tensor([[k - 1, min(k, self.n_experts - 1)] for k in range(1, self.n_experts + 1)], device=device)
         self.layer_ = self.layer
 
     def rope(self, x, at):
@@ -129,13 +147,13 @@ class Model:
         return self.rope(q, at), self.rope(k, at), v
 
     def gates(self, x, router, edge):
-        """What each expert's neurons are multiplied by; edge holds k - 1 and k (or the last) as places in order."""
+        """One for each chosen expert, else zero; edge holds k - 1 and k (or the last) as places in order."""
         logits = x.detach().float() @ router.t()
         order = logits.sort(-1, descending=True)[0]
         kth, next_ = order.index_select(-1, edge[:1]), order.index_select(-1, edge[1:])
         width = (0.4 * logits.std(-1, keepdim=True)).detach() + 1e-8
         soft = torch.sigmoid((logits - (0.5 * (kth + next_)).detach()) / width)
-        return logits.softmax(-1) * self.scale * ((logits >= kth).float() + soft - soft.detach())
+        return (logits >= kth).float() + soft - soft.detach()
 
     def feed_forward(self, x, gate_up, down, router, edge):
         a, b = (x @ gate_up.t()).chunk(2, -1)
@@ -156,10 +174,9 @@ class Model:
 
     def forward(self, tokens, layers, routers, norms, k):
         """Hidden states behind the last norm; without routers, of the dense model."""
-        edge = torch.tensor([k - 1, min(k, self.n_experts - 1)], device=self.device)
         x = F.embedding(tokens, self.embedding)
         for i, w in enumerate(layers):
-            x = self.layer_(x, w, None if routers is None else routers[i], norms[0][i], norms[1][i], edge)
+            x = self.layer_(x, w, None if routers is None else routers[i], norms[0][i], norms[1][i], self.edges[k - 1])
         return self.norm(x, norms[2])
 
     @torch.no_grad()
@@ -196,10 +213,12 @@ def windows(flat, size):
 
 
 def asked(z, reviews):
-    """Chats that ask for a label of each review and answer with one, as tokens one behind the other."""
+    """Chats that ask for a label of each review and answer with one, as tokens one behind the other; three of each."""
     out = []
-    for review in reviews.tolist():
+    for review in 3 * reviews.tolist():
         kind = random.randrange(len(z["questions"]))
+        ends = [i + 1 for i, token in enumerate(review) if i >= 8 and token in z["stops"]]
+        review = review[:random.choice(ends)] if ends else review
         review = review[:review.index(0)] if 0 in review else review
         label = random.choice(z["labels"][kind])
         for part in (z["system"], z["questions"][kind], review, z["answer"], label, z["end"]):
@@ -207,39 +226,61 @@ def asked(z, reviews):
     return out
 
 
-def pools(z, model, layers, norms, window, n, length):
-    """Windows by kind: what the teacher writes, n rows of length tokens, and texts."""
+def pool(tokens, own, weight):
+    """What is learnt from, [n, window] each: tokens; how much of the next one is learnt from the text itself; its weight."""
+    weight = F.pad(weight[:, 1:], (0, 1)).float()
+    return tokens, torch.full_like(weight, own), weight
+
+
+def pools(z, model, layers, norms, window, n, length, n_rounds):
+    """Windows by kind: what the teacher writes, n rows of length tokens a round, and texts."""
     as_rows = lambda name: torch.from_numpy(z[name].astype(np.int64)).to(model.device)
     begun, system, reviews = as_rows("openings"), as_rows("system"), as_rows("reviews")
     draw = lambda rows, n: rows[torch.randint(len(rows), (n,), device=model.device)]
     some = model.sample(layers, norms, draw(reviews, n), min(43, length), 0.9, 0.03)
-    n_chats, n_begun = n // 3, n // 6
+    n_chats, n_begun = n // 4, n // 6
+    chat = (torch.arange(n, device=model.device) < n_chats)[:, None]
     forced = torch.full((n, max(len(system), begun.shape[1])), -1, device=model.device)
     forced[:n_chats, :len(system)] = system
-    forced[n_chats:n_chats + n_begun, :begun.shape[1]] = draw(begun, n_begun)
     forced[n_chats + n_begun:, 0] = 0
-    chat = (torch.arange(n, device=model.device) < n_chats)[:, None]
-    said = model.sample(layers, norms, forced, length, torch.where(chat, 0.9, 1.0), torch.where(chat, 0.02, 0.01))
-    texts = torch.cat([windows(as_rows(name), window) for name in ("texts", "code")])
-    return {"labels": windows(torch.tensor(asked(z, some), device=model.device), window), "texts": texts,
-            "chats": windows(said[:n_chats].flatten(), window), "pages": windows(said[n_chats:].flatten(), window)}
+    chats, pages = [], []
+    for _ in range(n_rounds):
+        forced[n_chats:n_chats + n_begun, :begun.shape[1]] = draw(begun, n_begun)
+        said = model.sample(layers, norms, forced, length, torch.where(chat, 0.9, 1.0), torch.where(chat, 0.02, 0.01))
+        chats.append(said[:n_chats].flatten())
+        pages.append(said[n_chats:].flatten())
+    flat = {"labels": torch.tensor(asked(z, some), device=model.device), "chats": torch.cat(chats), "pages": torch.cat(pages),
+            **{kind: as_rows(kind) for kind in ("prose", "texts", "code")}}
+    rows = {kind: windows(x, window) for kind, x in flat.items()}
+    return {kind: pool(x, OWN.get(kind, 0.0), torch.ones_like(x)) for kind, x in rows.items()}
 
 
-# ---------------------------------------------------------------- losses: sums, and their gradients to the hidden state
+def apart(columns, n):
+    """n rows to be held out, drawn, and the others."""
+    order = torch.randperm(len(columns[0]))
+    return [[x[rows] for x in columns] for rows in (order[:n], order[n:])]
 
 
-def divergence(hidden, teacher, embedding):
-    """Of the student from the teacher (KL), over all tokens."""
+def rounds(columns):
+    """Row by row, all of them before one comes again."""
+    while True:
+        for i in torch.randperm(len(columns[0])).tolist():
+            yield [x[i] for x in columns]
+
+
+# ---------------------------------------------------------------- the loss
+
+
+def loss(hidden, teacher, target, own, weight, embedding):
+    """
+    Of each position: the student's divergence from the teacher (KL), its surprise at the target, and the gradient to its
+    hidden state of weight * (cross entropy with (1 - own) * teacher + own * target).
+    """
     student, teacher = ((x @ embedding.t()).float().log_softmax(-1) for x in (hidden, teacher))
-    p = teacher.exp()
-    return (p * (teacher - student)).sum(), (student.exp() - p).to(hidden.dtype) @ embedding
-
-
-def cross_entropy(hidden, target, embedding):
-    p = (hidden @ embedding.t()).float().log_softmax(-1)
-    loss = -p.gather(1, target[:, None]).sum()
-    error = p.exp().scatter_add_(1, target[:, None], torch.full_like(target[:, None], -1, dtype=p.dtype))
-    return loss, error.to(hidden.dtype) @ embedding
+    p, is_target = teacher.exp(), target[:, None] == torch.arange(len(embedding), device=target.device)
+    surprise = -student.gather(1, target[:, None])[:, 0]
+    error = student.exp() - (1 - own[:, None]) * p - torch.where(is_target, own[:, None], 0.0)
+    return (p * (teacher - student)).sum(-1), surprise, (error * weight[:, None]).to(hidden.dtype) @ embedding
 
 
 # ---------------------------------------------------------------- training
@@ -248,7 +289,7 @@ def cross_entropy(hidden, target, embedding):
 class Student:
     """float32 matrices in one row, their rounded copies that the forward pass reads, and what else learns."""
 
-    def __init__(self, gguf, model):
+    def __init__(self, gguf, model, rate):
         matrices = [layer_matrices(gguf, i) for i in range(model.n_layers)]
         flat = [torch.from_numpy(w).flatten() for layer in matrices for w in layer.values()]
         self.exact = torch.cat(flat).to(model.device)
@@ -277,6 +318,8 @@ class Student:
             x.requires_grad_()
         learning = (self.exact, *self.small.values())
         self.moments = [(p, torch.zeros_like(p), torch.zeros_like(p)) for p in learning]
+        router_size = float(self.small["router"].detach().pow(2).mean().sqrt())
+        self.rates = (rate, ROUTER_RATE * router_size, NORM_RATE, NORM_RATE, NORM_RATE)
 
     def views(self, flat):
         return [{kind: flat[at:at + int(np.prod(shape))].view(shape) for kind, (at, shape) in layer.items()}
@@ -297,66 +340,105 @@ class Student:
             x.grad = None
 
     @torch.no_grad()
-    def update(self, step, rate):
-        """Adam (Kingma and Ba, arXiv:1412.6980), norm of the gradient 1 at most. Norms learn ten times as slowly."""
+    def update(self, step, part):
+        """Adam (Kingma and Ba, arXiv:1412.6980) at a part of the rates, norm of the gradient 1 at most."""
         gradients = [self.gradient.float()] + [x.grad for x in self.small.values()]
         # Without the router's, which is of another kind.
         length = sum(g.pow(2).sum() for i, g in enumerate(gradients) if i != 1).sqrt()
-        rates = (rate, rate * 0.5, 0.1 * rate, 0.1 * rate, 0.1 * rate)
-        for (p, first, second), g, rate_ in zip(self.moments, gradients, rates):
+        for (p, first, second), g, rate in zip(self.moments, gradients, self.rates):
             g = g / length.clamp(min=1)
             first.mul_(0.9).add_(g, alpha=0.1)
             second.mul_(0.98).addcmul_(g, g, value=0.02)
-            p.sub_(rate_ * (first / (1 - 0.9 ** step)) / ((second / (1 - 0.98 ** step)).sqrt() + 1e-9))
+            p.sub_(part * rate * (first / (1 - 0.9 ** step)) / ((second / (1 - 0.98 ** step)).sqrt() + 1e-9))
         self.round()
         return length
 
+    def copy(self):
+        return [p.detach().clone() for p, _, _ in self.moments]
+
+    @torch.no_grad()
+    def go_back(self, copy):
+        for (p, first, second), old in zip(self.moments, copy):
+            p.copy_(old)
+            first.zero_()
+            second.zero_()
+        self.round()
+
+    def save(self, path):
+        small = {name: x.detach().cpu().numpy() for name, x in self.small.items()}
+        small["router"] = small["router"] / np.float32(ROUTER_SCALE)
+        np.savez(path, blocks=packed(self.exact), **small)
+
 
 class Trainer:
-    def __init__(self, model, student, texts, middles, micro):
-        self.model, self.student, self.texts, self.middles, self.micro = model, student, texts, middles, micro
-        self.divergence = divergence
+    def __init__(self, model, student, found, micro):
+        self.model, self.student, self.micro, self.loss = model, student, micro, loss
+        held, others = {}, {}
+        for kind, columns in found.items():
+            held[kind], others[kind] = apart(columns, HELD.get(kind, 0))
+        self.held_holes = held.pop("holes")
+        self.held = [torch.cat(x) for x in zip(*held.values())]
+        self.kinds = [kind for kind in SHARES if len(others[kind][0])]
+        self.rows = {kind: rounds(others[kind]) for kind in self.kinds}
 
     def drawn(self):
-        kinds = [kind for kind in SHARES if len(self.texts[kind])]
-        kinds = random.choices(kinds, [SHARES[kind] for kind in kinds], k=self.micro)
-        return torch.stack([self.texts[kind][random.randrange(len(self.texts[kind]))] for kind in kinds])
+        kinds = random.choices(self.kinds, [SHARES[kind] for kind in self.kinds], k=self.micro)
+        return [torch.stack(x) for x in zip(*(next(self.rows[kind]) for kind in kinds))]
 
-    def hidden(self, tokens, k):
-        s = self.student
-        return self.model.forward(tokens, s.layers, s.small["router"], s.norms(), k)
-
-    def distill(self, tokens, k, learn=True):
+    def passed(self, tokens, own, weight, k, learn=True):
+        """Divergence and surprise at each position; the gradient is added where it belongs."""
         s, m = self.student, self.model
         with torch.no_grad():
-            teacher = m.forward(tokens, s.teacher, None, s.teacher_norms, k).flatten(0, 1)
-        hidden = self.hidden(tokens, k)
+            teacher = m.forward(tokens, s.teacher, None, s.teacher_norms, k)
+        with torch.set_grad_enabled(learn):
+            hidden = m.forward(tokens, s.layers, s.small["router"], s.norms(), k)
         with torch.no_grad():
-            parts = [self.divergence(h, t, m.embedding)
-                     for h, t in zip(hidden.flatten(0, 1).split(8192), teacher.split(8192))]
+            columns = [x.flatten(0, 1).split(8192) for x in (hidden.detach(), teacher, tokens.roll(-1, 1), own, weight)]
+            divergence, surprise, gradient = (torch.cat(x) for x in zip(*(self.loss(*x, m.embedding) for x in zip(*columns))))
         if learn:
-            hidden.backward(torch.cat([g for _, g in parts]).view_as(hidden) / (tokens.numel() * (ACCUMULATED - 1)))
-        return sum(float(loss) for loss, _ in parts) / tokens.numel()
+            hidden.backward(gradient.view_as(hidden) / (tokens.numel() * MICRO_BATCHES))
+        return divergence.view_as(tokens), surprise.view_as(tokens)
 
-    def fill_in(self, k):
-        rows = torch.randint(len(self.middles[0]), (self.micro,), device=self.model.device)
-        tokens, learn = (x[rows] for x in self.middles)
-        hidden = self.hidden(tokens, k)
-        which = F.pad(learn[:, 1:], (0, 1))
-        with torch.no_grad():
-            loss, part = cross_entropy(hidden[which], tokens[:, 1:][learn[:, 1:]], self.model.embedding)
-            gradient = torch.zeros_like(hidden)
-            gradient[which] = part * (FIM_WEIGHT / max(1, len(part)))
-        hidden.backward(gradient)
-        return float(loss) / max(1, len(part))
-
-    def step(self, number, rate):
+    def step(self, number, part):
+        """Divergence without rows of holes, and the gradient's norm."""
         self.student.clear()
-        ks = random.sample(EXPERTS, ACCUMULATED)
-        losses = [self.distill(self.drawn(), k) for k in ks[1:]]
-        filled = self.fill_in(ks[0])
-        length = self.student.update(number, rate)
-        return {"step": number, "kl": sum(losses) / len(losses), "fim": filled, "gradient": float(length), "lr": rate}
+        total = count = 0
+        for k in random.sample(EXPERTS, MICRO_BATCHES):
+            tokens, own, weight = self.drawn()
+            divergence, _ = self.passed(tokens, own, weight, k)
+            total, count = total + (divergence * (own < 1)).sum(), count + (own < 1).sum()
+        return total / count, self.student.update(number, part)
+
+    def evaluate(self):
+        """By number of experts: divergence in the rows held out, and surprise in the middles of those of holes."""
+
+        def mean(columns, which, k):
+            total = 0
+            for batch in zip(*(x.split(self.micro) for x in columns)):
+                total += (self.passed(*batch, k, learn=False)[which] * (batch[-1] > 0)).sum()
+            return round(float(total / (columns[-1] > 0).sum()), 4)
+
+        return {k: {"kl": mean(self.held, 0, k), "fim": mean(self.held_holes, 1, k)} for k in (8, 10, self.model.n_experts)}
+
+    def train(self, start, seconds):
+        """Until that many seconds after start; the rate falls with what is left of them."""
+        say = lambda line: print(json.dumps({"seconds": round(time.time() - start, 1)} | line), flush=True)
+        say({"held out, by experts": self.evaluate()})
+        first, number, slower, best, kept = time.time(), 0, 1, math.inf, None
+        while (done := (time.time() - first) / max(1, start + seconds - first)) < 1:
+            number += 1
+            divergence, length = self.step(number, slower * min(1, number / WARM_UP) * (1 - done))
+            if number % REPORT == 0:
+                say({"step": number, "kl": round(float(divergence), 4), "gradient": round(float(length), 3)})
+            if number % EVALUATE == 0:
+                found = self.evaluate()
+                say({"step": number, "held out, by experts": found})
+                if found[8]["kl"] < best:
+                    best, kept = found[8]["kl"], self.student.copy()
+                elif found[8]["kl"] > WORSE * best:
+                    self.student.go_back(kept)
+                    slower /= 2
+        say({"step": number, "held out, by experts": self.evaluate()})
 
 
 def main():
@@ -364,8 +446,8 @@ def main():
     parser.add_argument("cut")
     parser.add_argument("tokens")
     parser.add_argument("out")
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--lr", type=float, default=3e-4)
+    parser.add_argument("--seconds", type=float, default=740)
+    parser.add_argument("--lr", type=float, default=RATE)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--layers", type=int)
     o = parser.parse_args()
@@ -374,28 +456,20 @@ def main():
     torch.manual_seed(1)
     gguf, z = Gguf(o.cut), dict(np.load(o.tokens, allow_pickle=True))
     model = Model(gguf, o.device, o.layers)
-    student = Student(gguf, model)
-    sizes = (1024, 16, 6144, 512, 40_000_000) if big else (128, 2, 6, 48, 4000)
-    window, micro, n, length, n_middles = sizes
-    middles = [windows(x, window).to(o.device) for x in holes(z, gguf.keys, n_middles, np.random.default_rng(3))]
-    texts = pools(z, model, student.teacher, student.teacher_norms, window, n, length)
-    held = {kind: x[-8:] for kind, x in texts.items()}
-    trainer = Trainer(model, student, {kind: x[:-8] for kind, x in texts.items()}, middles, micro)
-    print(json.dumps({kind: x.numel() for kind, x in texts.items()}), flush=True)
+    student = Student(gguf, model, o.lr)
+    sizes = (1024, 16, 20_000_000, 3072, 512, 5) if big else (64, 4, 20_000, 24, 64, 1)
+    window, micro, n_holes, *writing = sizes
+    tokens, learn = (windows(x, window).to(o.device) for x in holes(z, gguf.keys, n_holes, np.random.default_rng(3)))
+    found = pools(z, model, student.teacher, student.teacher_norms, window, *writing)
+    found["holes"] = pool(tokens, OWN["holes"], HOLE_WEIGHT * learn)
+    print(json.dumps({kind: columns[0].numel() for kind, columns in found.items()}), flush=True)
+    trainer = Trainer(model, student, found, micro)
     if big:
         torch.cuda.empty_cache()
-        model.layer_, trainer.divergence = torch.compile(model.layer), torch.compile(divergence)
-    first, number = time.time(), 0
-    while (done := (time.time() - first) / max(1, start + o.seconds - first)) < 1:
-        number += 1
-        line = trainer.step(number, o.lr * min(1, number / WARM_UP) * (1 - done))
-        print(json.dumps({"seconds": round(time.time() - start, 1)} | line), flush=True)
-    for k in (8, 10, 12, model.n_experts):
-        with torch.no_grad():
-            kl = {kind: trainer.distill(x, k, False) for kind, x in held.items() if len(x)}
-            print(json.dumps({"experts": k} | kl))
-    small = {name: x.detach().cpu().numpy() for name, x in student.small.items()}
-    np.savez(o.out, blocks=packed(student.exact), **small)
+        # All micro-batches have one shape, those held out too, so that nothing is compiled twice.
+        model.layer_, trainer.loss = (torch.compile(f, dynamic=False) for f in (model.layer, loss))
+    trainer.train(start, o.seconds)
+    student.save(o.out)
 
 
 if __name__ == "__main__":
