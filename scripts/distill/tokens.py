@@ -3,7 +3,7 @@
 #
 #     scripts/distill/tokens.py FOLDER OUT.npz
 #
-# FOLDER is where model-experts works: text/calibration.txt, text/code.txt, self.jsonl, chats.jsonl, openings.jsonl; and
+# FOLDER is where model-rebuild works: text/calibration.txt, more/text/code.txt, self.jsonl, chats.jsonl, openings.jsonl; and
 # prose/*.jsonl, {"text": ..} a line, if there are any. DSR1 names the program that cuts texts into tokens, DSR1_MODEL a file
 # with the vocabulary.
 #
@@ -55,7 +55,7 @@ def tokens(folder, out):
             return file.read().replace(SEPARATOR, "")
 
     random.seed(1)
-    manuals, code = text("text/calibration.txt"), text("text/code.txt")
+    manuals, code = text("text/calibration.txt"), text("more/text/code.txt")
     docs = [manuals[i:i + 4000] for i in range(0, len(manuals), 4000)] + [line["text"] for line in lines("self.jsonl")]
     docs += [SYSTEM + line["prompt"] + ANSWER + line["completion"] + END for line in lines("chats.jsonl")
              if "completion" in line]

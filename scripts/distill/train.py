@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# train.py - the recipe of model-experts on a graphics card: every matrix learns, rounded to Q4_1 as it does
+# train.py - experts learn from the dense model on a graphics card: every matrix, rounded to Q4_1 as it does
 #
 #     scripts/distill/train.py CUT.gguf IN.npz OUT.npz [--seconds N] [--lr X] [--device cpu --layers N]
 #
