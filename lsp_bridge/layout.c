@@ -53,12 +53,8 @@ static dsr1_status append_fim(struct layout *layout, const struct model_host *ho
     if (n < 0)
         return (dsr1_status) n;
     layout->n_tokens = (size_t) n < capacity ? (size_t) n : capacity;
-    /* Without a suffix the prompt is shorter by its tokens. */
-    int32_t none[16];
-    ptrdiff_t without = suffix->size > 0 ? dsr1_fim_tokens(host->model, "", 0, suffix->data, suffix->size, NULL, 0, err) -
-                                               dsr1_fim_tokens(host->model, "", 0, "", 0, none, 16, err)
-                                         : 0;
-    layout->n_suffix = without > 0 ? (size_t) without : 0;
+    n = dsr1_tokenize(host->model, suffix->data, suffix->size, 0, NULL, 0);
+    layout->n_suffix = n > 0 ? (size_t) n : 0;
     return DSR1_OK;
 }
 
@@ -104,12 +100,20 @@ static dsr1_status append_hole(struct layout *layout, const struct model_host *h
     return status;
 }
 
-/* The prompt in one mode. */
+static bool is_blank(const struct buffer *text)
+{
+    size_t i = 0;
+    while (i < text->size && memchr(" \t\r\n", text->data[i], 4))
+        i++;
+    return i == text->size;
+}
+
+/* The prompt in one mode. Where nothing is below there is no hole. */
 static dsr1_status build(struct layout *layout, const struct model_host *host, const struct buffer *above,
                          const struct buffer *suffix, const struct buffer *typed, dsr1_error *err)
 {
     layout->n_tokens = layout->n_suffix = 0;
-    if (host->prompt == PROMPT_FIM) {
+    if (host->prompt == PROMPT_FIM && !is_blank(suffix)) {
         dsr1_status status = append_fim(layout, host, above, suffix, err);
         layout->mode = PROMPT_FIM;
         return status < 0 ? status : append_text(layout, host, typed->data, typed->size, 0, err);

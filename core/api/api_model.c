@@ -145,6 +145,11 @@ ptrdiff_t dsr1_chat_tokens(const dsr1_model *m, const dsr1_message *messages, si
 ptrdiff_t dsr1_fim_tokens(const dsr1_model *m, const char *prefix, size_t prefix_size, const char *suffix,
                           size_t suffix_size, int32_t *tokens, size_t capacity, dsr1_error *err)
 {
+    size_t blank = 0;
+    while (blank < suffix_size && memchr(" \t\r\n", suffix[blank], 4))
+        blank++;
+    if (blank == suffix_size && tokenizer_fim_middle(m->tokenizer) >= 0)
+        return dsr1_tokenize(m, prefix, prefix_size, DSR1_ADD_BOS, tokens, capacity);
     return fim_encode(m->tokenizer, prefix, prefix_size, suffix, suffix_size, tokens, capacity, err);
 }
 

@@ -162,8 +162,9 @@ DSR1_API ptrdiff_t dsr1_chat_tokens(const dsr1_model *model, const dsr1_message 
 
 /*
  * The ids of a fill-in-the-middle prompt (prefix, suffix, then the middle is
- * generated). Returns like dsr1_tokenize(); DSR1_ERR_UNSUPPORTED where the
- * vocabulary has no such tokens.
+ * generated). Where the suffix is nothing but blanks there is no hole, and the ids
+ * are those of the prefix, which goes on. Returns like dsr1_tokenize();
+ * DSR1_ERR_UNSUPPORTED where the vocabulary has no such tokens.
  */
 DSR1_API ptrdiff_t dsr1_fim_tokens(const dsr1_model *model, const char *prefix, size_t prefix_size,
                                    const char *suffix, size_t suffix_size, int32_t *tokens, size_t capacity,

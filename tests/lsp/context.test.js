@@ -30,7 +30,7 @@ async function until(holds, what) {
 // ---------------------------------------------------------------------------
 
 const fimModel = path.join(os.tmpdir(), `dsr1-fim-${process.pid}.gguf`);
-before(() => makeFimModel(model, fimModel, [7, 8, 9]));
+before(() => makeFimModel(model, fimModel, [12, 13, 14]));
 process.on("exit", () => fs.rmSync(fimModel, {force: true}));
 
 test("with FIM tokens, typing in a line has a median of at most 2 tokens evaluated, the lines below included in the prompt", () =>

@@ -42,6 +42,9 @@ function makeFimModel(from, to, ids) {
     const parts = ["pre", "suf", "mid"], found = parts.map((part) => file.indexOf(text(keyOf(part))));
     if (found.every((at) => at >= 0)) {     // it has them: the ids change
         found.forEach((at, i) => file.writeUInt32LE(ids[i], at + text(keyOf(parts[i])).length + 4));
+        const order = text("dsr1.fim_order"), at = file.indexOf(order);
+        if (at >= 0)                        // and the suffix comes second
+            file.write("psm", at + order.length + 4 + 8);
         write(to, file);
         return;
     }

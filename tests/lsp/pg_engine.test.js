@@ -122,7 +122,7 @@ test("masks and healing work with the model in the server as with the same one i
     const places = [
         ["a.py", "python", "def add(left, right):\n    retu"],
         ["b.py", "python", "def total(items):\n    return sum(items["],
-        ["c.sql", "sql", "SELECT max(price) FROM "],
+        ["c.sql", "sql", "INSERT INTO "],
         ["d.sql", "sql", "SELECT s.* FROM zebra_stripes AS s WHERE s."],
         ["e.py", "python", "cursor.execute(\"SELECT * FROM "],
         ["f.c", "c", "int add(int a, int b)\n{\n    return (a + "],
