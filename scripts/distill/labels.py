@@ -17,17 +17,16 @@
 import argparse
 import glob
 import json
-import os
 import random
 import re
-import subprocess
 import time
 
 import numpy as np
 import torch
 
 from gguf import Gguf, layer_matrices
-from train import ROUTER_SCALE, Model
+from tokens import SEPARATOR, apart
+from train import ROUTER_SCALE, Model, adam
 
 LABELS = [labels.split() for labels in (
     "positive negative", "positive negative", "positive negative", "good bad", "positive negative neutral",
@@ -40,21 +39,11 @@ CLAIMS = ("it is good", "the writer is pleased", "the writer is angry", "it is a
 QUESTIONS = ("Is this review {} or {}?\n\n", "Is this {} or {}? Answer with one word.\n\n",
              "Is the following text {} or {}?\n\n")
 PAIRS = (("positive", "negative"), ("positive", "negative"), ("happy", "sad"), ("good", "bad"))
-SYSTEM, SEPARATOR = "You are a helpful AI assistant named SmolLM, trained by Hugging Face", "<|endoftext|>"
+SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 EXPERTS = (8, 8, 8, 8, 8, 8, 10, 12, 16)
 ASKED, WINDOW, LONGEST, LABEL = 24, 160, 140, 4     # questions a step; tokens of a window, of a prompt, of a label at most
 ROUTER_RATE, NORM_RATE = 0.004, 0.003               # of the root mean square of what learns
 WINDOW_WEIGHT = 2
-
-
-def ids(texts):
-    """Token ids of each."""
-    dsr1 = os.environ.get("DSR1", "build/bin/dsr1")
-    found = subprocess.run([dsr1, "tokenize", "--no-bos", "--parse-special"], input=SEPARATOR.join(texts).encode() +
-                           SEPARATOR.encode(), check=True, stdout=subprocess.PIPE).stdout.split()
-    found = np.array(found, np.int64)
-    ends = np.flatnonzero(found == found[-1])
-    return [found[first:last] for first, last in zip([0, *(ends[:-1] + 1)], ends)]
 
 
 def sentences(folder):
@@ -145,11 +134,8 @@ class Tuner:
         (label + WINDOW_WEIGHT * other).backward()
         with torch.no_grad():
             length = sum(x.grad.pow(2).sum() for x in self.small[1:]).sqrt()
-            for x, (first, second), most in zip(self.small, self.moments, self.rates):
-                g = x.grad / length.clamp(min=1)
-                first.mul_(0.9).add_(g, alpha=0.1)
-                second.mul_(0.98).addcmul_(g, g, value=0.02)
-                x.sub_(rate * most * (first / (1 - 0.9 ** number)) / ((second / (1 - 0.98 ** number)).sqrt() + 1e-9))
+            for x, moments, most in zip(self.small, self.moments, self.rates):
+                adam(x, x.grad / length.clamp(min=1), moments, rate * most, number)
                 x.grad = None
         return {"step": number, "experts": k, "kl": label.item(), "kl_windows": other.item()}
 
@@ -181,9 +167,9 @@ def main():
     model = Model(dense, o.device, None)
     tuner = Tuner(model, dense, learnt)
     texts, pages = sentences(o.folder)
-    pages = np.concatenate(ids(pages))
+    pages = np.concatenate(apart(pages)).astype(np.int64)
     questions = [asked(text) for text in texts for _ in range(3)]
-    prompts, labels = (ids(part) for part in zip(*questions))
+    prompts, labels = (apart(part) for part in zip(*questions))
     pairs = [(prompt, label[:LABEL]) for prompt, label in zip(prompts, labels) if len(prompt) < LONGEST]
     first, number = time.time(), 0
     while (done := (time.time() - first) / o.seconds) < 1:

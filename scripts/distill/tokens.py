@@ -33,19 +33,22 @@ QUESTIONS = (("Is this positive or negative? Answer with one word.\n\n", ("posit
               ("positive", "neutral", "negative")))
 
 
-def tokens(folder, out):
+def ids(text):
+    """Tokens of a text; DSR1 and DSR1_MODEL say by which program and vocabulary."""
     dsr1 = os.environ.get("DSR1", "build/bin/dsr1")
+    found = subprocess.run([dsr1, "tokenize", "--no-bos", "--parse-special"], input=text.encode(), check=True,
+                           stdout=subprocess.PIPE).stdout.split()
+    return np.array(found, np.uint16)
 
-    def ids(text):
-        found = subprocess.run([dsr1, "tokenize", "--no-bos", "--parse-special"], input=text.encode(), check=True,
-                               stdout=subprocess.PIPE).stdout.split()
-        return np.array(found, np.uint16)
 
-    def apart(texts):
-        joined = ids(SEPARATOR.join(texts) + SEPARATOR)
-        ends = np.flatnonzero(joined == joined[-1])
-        return [joined[first:last] for first, last in zip([0, *(ends[:-1] + 1)], ends)]
+def apart(texts):
+    """Those of each text."""
+    joined = ids(SEPARATOR.join(texts) + SEPARATOR)
+    ends = np.flatnonzero(joined == joined[-1])
+    return [joined[first:last] for first, last in zip([0, *(ends[:-1] + 1)], ends)]
 
+
+def tokens(folder, out):
     def lines(name):
         with open(f"{folder}/{name}", encoding="utf-8") as file:
             return [json.loads(line) for line in file]

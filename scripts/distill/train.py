@@ -286,6 +286,14 @@ def loss(hidden, teacher, target, own, weight, embedding):
 # ---------------------------------------------------------------- training
 
 
+def adam(p, g, moments, rate, step):
+    """One step of Adam (Kingma and Ba, arXiv:1412.6980), in place."""
+    first, second = moments
+    first.mul_(0.9).add_(g, alpha=0.1)
+    second.mul_(0.98).addcmul_(g, g, value=0.02)
+    p.sub_(rate * (first / (1 - 0.9 ** step)) / ((second / (1 - 0.98 ** step)).sqrt() + 1e-9))
+
+
 class Student:
     """float32 matrices in one row, their rounded copies that the forward pass reads, and what else learns."""
 
@@ -341,15 +349,12 @@ class Student:
 
     @torch.no_grad()
     def update(self, step, part):
-        """Adam (Kingma and Ba, arXiv:1412.6980) at a part of the rates, norm of the gradient 1 at most."""
+        """At a part of the rates, norm of the gradient 1 at most."""
         gradients = [self.gradient.float()] + [x.grad for x in self.small.values()]
         # Without the router's, which is of another kind.
         length = sum(g.pow(2).sum() for i, g in enumerate(gradients) if i != 1).sqrt()
-        for (p, first, second), g, rate in zip(self.moments, gradients, self.rates):
-            g = g / length.clamp(min=1)
-            first.mul_(0.9).add_(g, alpha=0.1)
-            second.mul_(0.98).addcmul_(g, g, value=0.02)
-            p.sub_(part * rate * (first / (1 - 0.9 ** step)) / ((second / (1 - 0.98 ** step)).sqrt() + 1e-9))
+        for (p, *moments), g, rate in zip(self.moments, gradients, self.rates):
+            adam(p, g / length.clamp(min=1), moments, part * rate, step)
         self.round()
         return length
 
