@@ -108,8 +108,10 @@ sub process_ended
 
 	return wait_until(
 		sub {
-			return 1 if !-e "/proc/$pid/stat";
-			return slurp_file("/proc/$pid/stat") =~ /\) Z /;
+			# it may go between any two looks
+			open(my $stat, '<', "/proc/$pid/stat") or return 1;
+			my $line = <$stat>;
+			return !defined $line || $line =~ /\) Z /;
 		},
 		$seconds);
 }
