@@ -74,44 +74,65 @@ INLINE int words_that_fit(enum tensor_type type)
     }
 }
 
-INLINE __m256i words(enum tensor_type type, ints w, const uint8_t *q)
+/* Codes of 8 bits: their magnitudes are multiplied with activations that have been given their signs. */
+INLINE void ready(enum tensor_type type, struct codes *w)
 {
-    __m256i x = (__m256i) broadcast(q);
     if (zero_point(type) < 128)
-        return _mm256_maddubs_epi16((__m256i) w, x);
-    __m256i code = (__m256i) (w ^ all_bytes(0x80));
-    return _mm256_maddubs_epi16(_mm256_abs_epi8(code), _mm256_sign_epi8(x, code));
+        return;
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        w->sign[i] = w->value[i] ^ all_bytes(0x80);
+        w->value[i] = (ints) _mm256_abs_epi8((__m256i) w->sign[i]);
+    }
 }
 
-/* 16 values: four registers of codes. */
-INLINE ints half_sum(enum tensor_type type, const ints w[4], const uint8_t *q)
+/* Where many columns share the codes, signs are read from memory: there are not enough registers for them. */
+INLINE __m256i words(enum tensor_type type, const int n, const struct codes *w, int i, const uint8_t *q)
+{
+    __m256i x = (__m256i) broadcast(q + 4 * i);
+    if (zero_point(type) == 128 && n > 2)
+        __asm__("vpsignb %1, %0, %0" : "+x"(x) : "m"(w->sign[i]));
+    else if (zero_point(type) == 128)
+        x = _mm256_sign_epi8(x, (__m256i) w->sign[i]);
+    return _mm256_maddubs_epi16((__m256i) w->value[i], x);
+}
+
+/*
+ * sum and 16 values more: four registers of codes from w->value[first] on. One after the other: compilers add up in a
+ * tree, for which there are not enough registers.
+ */
+INLINE ints add_half(enum tensor_type type, const int n, const struct codes *w, int first, const uint8_t *q, ints sum)
 {
     const int fit = words_that_fit(type);
-    __m256i sum = _mm256_setzero_si256();
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; i += fit) {
-        __m256i part = words(type, w[i], q + 4 * i);
+    for (int i = first; i < first + 4; i += fit) {
+        __m256i part = words(type, n, w, i, q);
 #pragma GCC unroll 4
-        for (int j = 1; j < fit; j++)
-            part = _mm256_add_epi16(part, words(type, w[i + j], q + 4 * (i + j)));
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, _mm256_set1_epi16(1)));
+        for (int j = 1; j < fit; j++) {
+            part = _mm256_add_epi16(part, words(type, n, w, i + j, q));
+            __asm__("" : "+x"(part));
+        }
+        sum += (ints) _mm256_madd_epi16(part, _mm256_set1_epi16(1));
+        __asm__("" : "+x"(sum));
     }
-    return (ints) sum;
+    return sum;
 }
 
-INLINE void block_sums(enum tensor_type type, const ints w[8], const uint8_t *q, const uint8_t *sum, ints s[2])
+/* What the codes have too much enters as one more product, of the zero point and the sums of the activations. */
+INLINE void block_sums(enum tensor_type type, const int n, const struct codes *w, const uint8_t *q, const uint8_t *sum,
+                       ints s[2])
 {
-    const int zero = zero_point(type) < 128 ? zero_point(type) : 0;
-    int16_t sums[2];
-    memcpy(sums, sum, sizeof sums);
-    s[0] = half_sum(type, w, q);
-    s[1] = half_sum(type, w + 4, q + 16);
-    if (zero && has_two_scales(type)) {
-        s[0] -= dwords(zero * sums[0]);
-        s[1] -= dwords(zero * sums[1]);
-    } else if (zero) {
-        s[0] -= dwords(zero * (sums[0] + sums[1]));
+    const int zero = zero_point(type) < 128 ? zero_point(type) : 0, low = -zero & 0xffff, high = (int) ((unsigned) -zero << 16);
+    s[0] = s[1] = dwords(0);
+    if (has_two_scales(type)) {
+        s[0] = add_half(type, n, w, 0, q, zero ? pair_sums(dwords(low), sum) : dwords(0));
+        s[1] = add_half(type, n, w, 4, q, zero ? pair_sums(dwords(high), sum) : dwords(0));
+        return;
     }
+    if (zero)
+        s[0] = pair_sums(dwords(low | high), sum);
+    s[0] = add_half(type, n, w, 0, q, s[0]);
+    s[0] = add_half(type, n, w, 4, q, s[0]);
 }
 
 INLINE void store(float *y, int n_rows, const floats sum[PARTS])

@@ -57,7 +57,13 @@ INLINE ints dot4(ints s, ints w, const uint8_t *q)
     return (ints) sum;
 }
 
-INLINE void block_sums(enum tensor_type type, const ints w[8], const uint8_t *q, const uint8_t *sum, ints s[2])
+/* Codes are what vpdpbusd wants. */
+INLINE void ready(enum tensor_type type, struct codes *w)
+{
+}
+
+INLINE void block_sums(enum tensor_type type, const int n, const struct codes *w, const uint8_t *q, const uint8_t *sum,
+                       ints s[2])
 {
     const int zero = zero_point(type), low = -zero & 0xffff, high = (int) ((unsigned) -zero << 16);
     /* Hides where q comes from: else each of its eight addresses becomes a variable, and most are spilled. */
@@ -71,8 +77,8 @@ INLINE void block_sums(enum tensor_type type, const ints w[8], const uint8_t *q,
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
-        s[0] = dot4(s[0], w[i], q + 4 * i);
-        s[1] = dot4(s[1], w[4 + i], q + 16 + 4 * i);
+        s[0] = dot4(s[0], w->value[i], q + 4 * i);
+        s[1] = dot4(s[1], w->value[4 + i], q + 16 + 4 * i);
     }
 }
 

@@ -18,6 +18,7 @@
  *   or_masked()     a, and those bits of b that mask has
  *   move_bit()      bit `from` of every byte to bit `to`, both variable; the other bits are junk
  *   look_up()       every byte below 16 replaced by that entry of a table
+ *   ready()         what block_sums() needs of a block's codes, once for all columns
  *   block_sums()    the integer sums of a block
  *   pair_sums()     the two words of every dword times two words of a column
  *   store()         the first rows of a result
@@ -39,6 +40,11 @@ typedef float floats __attribute__((vector_size(VECTOR)));
 /* Registers of a line, and columns of the widest tile. */
 enum { PARTS = PANEL_LINE / VECTOR, WIDEST = 16 };
 
+/* A block: value[i] holds its values 4i to 4i + 3 as unsigned bytes. sign[i] is for ready(). */
+struct codes {
+    ints value[8], sign[8];
+};
+
 /*
  * Bytes from the line that is read to those that are fetched. AHEAD goes into the second level: at 8 KiB four columns of
  * Q8_0 are a tenth slower. One column waits for that level, too, so NEAR goes on into the first: up to a fifth faster.
@@ -51,17 +57,17 @@ INLINE floats fnmadd(floats a, floats b, floats c);
 INLINE ints or_masked(ints a, ints b, ints mask);
 INLINE ints move_bit(ints v, int from, int to);
 INLINE void look_up(const int8_t table[16], int zero, ints w[8]);
-INLINE void block_sums(enum tensor_type type, const ints w[8], const uint8_t *q, const uint8_t *sum, ints s[2]);
+INLINE void ready(enum tensor_type type, struct codes *w);
+INLINE void block_sums(enum tensor_type type, const int n, const struct codes *w, const uint8_t *q, const uint8_t *sum,
+                       ints s[2]);
 INLINE ints pair_sums(ints pairs, const uint8_t *sum);
 INLINE void store(float *y, int n_rows, const floats sum[PARTS]);
 INLINE void load_sums(const float *y, int n_rows, floats sum[PARTS]);
 
 /* Where y gets a scale for each half of a block, and where it gets a minimum. */
-#define HAS_TWO_SCALES(type) ((type) == TENSOR_Q2_K || (type) == TENSOR_Q3_K || (type) == TENSOR_Q6_K)
-
 INLINE bool has_two_scales(const enum tensor_type type)
 {
-    return HAS_TWO_SCALES(type);
+    return type == TENSOR_Q2_K || type == TENSOR_Q3_K || type == TENSOR_Q6_K;
 }
 
 INLINE bool has_min(const enum tensor_type type)
@@ -156,13 +162,13 @@ struct place {
     size_t q, d, sum, dsum;
 };
 
-/* Block g of a chunk times the same block of a column. */
-INLINE floats add_block(const enum tensor_type type, const ints w[8], const struct scales *s, int g, const uint8_t *x,
-                        const struct place *at, floats y)
+/* Block g of a chunk times the same block of a column, one of n. */
+INLINE floats add_block(const enum tensor_type type, const int n, const struct codes *w, const struct scales *s, int g,
+                        const uint8_t *x, const struct place *at, floats y)
 {
     ints sum[2];
     floats t;
-    block_sums(type, w, x + at->q, x + at->sum, sum);
+    block_sums(type, n, w, x + at->q, x + at->sum, sum);
     if (has_two_scales(type))
         t = fmadd(to_floats(sum[1]), s->scale[2 * g + 1], to_floats(sum[0]) * s->scale[2 * g]);
     else
@@ -195,14 +201,15 @@ INLINE void add_chunk(const enum tensor_type type, const int blocks, const int l
             _mm_prefetch(near, _MM_HINT_T0);
 #pragma GCC unroll 4
         for (int i = 0; i < unrolled; i++) {
-            ints w[8];
+            struct codes w;
             /* Only a format with blocks of 32 values can end inside its chunk. */
             if (i > 0 && blocks < 8 && first + i == n_blocks)
                 break;
-            load_codes(type, chunk, first, i, w);
+            load_codes(type, chunk, first, i, w.value);
+            ready(type, &w);
 #pragma GCC unroll 16
             for (int c = 0; c < n; c++)
-                y[c] = add_block(type, w, &s, first + i, column[c], &at, y[c]);
+                y[c] = add_block(type, n, &w, &s, first + i, column[c], &at, y[c]);
             at = (struct place){at.q + 32, at.d + 4, at.sum + 4, at.dsum + 4};
         }
     }
@@ -314,21 +321,18 @@ typedef void (*tile_function)(const struct panel_product *a, int first);
 /*
  * Tiles are 1, 2, 3, 4, 6, 8, 12 or 16 columns wide. What is left over is split evenly: 9 = 6 + 3, 7 = 4 + 3. A tile costs as
  * much as one or two columns more, for its codes. With 32 registers, 16 sums and a block's codes fit them; with 16, sums lie in
- * the first level of the cache, which two scales a block make too slow beyond 8.
+ * the first level of the cache.
  */
-#define WIDEST_OF(type) (VECTOR == 32 && HAS_TWO_SCALES(type) ? 8 : WIDEST)
-
-static int tile_width(int left, int widest)
+static int tile_width(int left)
 {
     static const uint8_t widths[] = {0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 12, 8, 8, 12, 16, 12, 12};
-    int width = left <= 18 ? widths[left] : 16;
-    return width <= widest ? width : left == 12 ? 6 : 8;
+    return left <= 18 ? widths[left] : WIDEST;
 }
 
-static void all_tiles(const tile_function tiles[], int widest, const struct panel_product *a)
+static void all_tiles(const tile_function tiles[], const struct panel_product *a)
 {
     for (int c = 0, n; c < a->n_cols; c += n) {
-        n = tile_width(a->n_cols - c, widest);
+        n = tile_width(a->n_cols - c);
         tiles[n](a, c);
     }
 }
@@ -344,16 +348,16 @@ static void all_tiles(const tile_function tiles[], int widest, const struct pane
 #define TILES(X, ...)                                                                                               \
     X(1, __VA_ARGS__) X(2, __VA_ARGS__) X(3, __VA_ARGS__) X(4, __VA_ARGS__) X(6, __VA_ARGS__) X(8, __VA_ARGS__)     \
     X(12, __VA_ARGS__) X(16, __VA_ARGS__)
-#define ENTRY(name, type, n) [n] = n <= WIDEST_OF(type) ? tile_##name##_##n : NULL
-#define ENTRIES(name, type)                                                                                         \
-    ENTRY(name, type, 1), ENTRY(name, type, 2), ENTRY(name, type, 3), ENTRY(name, type, 4), ENTRY(name, type, 6),   \
-    ENTRY(name, type, 8), ENTRY(name, type, 12), ENTRY(name, type, 16)
+#define ENTRY(name, n) [n] = tile_##name##_##n
+#define ENTRIES(name)                                                                                               \
+    ENTRY(name, 1), ENTRY(name, 2), ENTRY(name, 3), ENTRY(name, 4), ENTRY(name, 6), ENTRY(name, 8), ENTRY(name, 12), \
+    ENTRY(name, 16)
 
 #define PRODUCT(level, name, type)                                              \
     PRODUCT_HEAD(level, name)                                                   \
     {                                                                           \
-        static const tile_function tiles[WIDEST + 1] = {ENTRIES(name, type)};   \
-        all_tiles(tiles, WIDEST_OF(type), a);                                   \
+        static const tile_function tiles[WIDEST + 1] = {ENTRIES(name)};         \
+        all_tiles(tiles, a);                                                    \
     }
 #define PRODUCT_Q8(level, name, type, blocks, lines) TILES(TILE_Q8, name, type, blocks, lines) PRODUCT(level, name, type)
 #define PRODUCT_FLOAT(level, name, type) TILES(TILE_FLOAT, name, type) PRODUCT(level, name, type)
