@@ -74,15 +74,105 @@ INLINE int words_that_fit(enum tensor_type type)
     }
 }
 
-/* Codes of 8 bits: their magnitudes are multiplied with activations that have been given their signs. */
-INLINE void ready(enum tensor_type type, struct codes *w)
+/*
+ * What the codes have too much enters as one more product, of the zero point and the sums of the activations: of both halves
+ * of a block (2), or of one that has a scale of its own (0, 1).
+ */
+INLINE ints zero_sums(enum tensor_type type, const int half, const uint8_t *sum)
 {
+    const int zero = zero_point(type) < 128 ? zero_point(type) : 0;
+    const int low = -zero & 0xffff, high = (int) ((unsigned) -zero << 16);
+    return zero ? pair_sums(dwords(half == 0 ? low : half == 1 ? high : low | high), sum) : dwords(0);
+}
+
+/* ------------------------------------------------------------------ */
+/* Codes of few bits: half a block of all rows                         */
+/* ------------------------------------------------------------------ */
+
+/*
+ * sum[p] and 16 values of a column more; w[p][j] has values 4j to 4j + 3 of the rows of part p. An activation meets both parts
+ * once it is in a register. Here and below terms are added one after the other: compilers would add up in a tree, for which
+ * there are not enough registers.
+ */
+INLINE void add_half(const ints w[PARTS][4], const uint8_t *q, ints sum[PARTS])
+{
+    __m256i part[PARTS];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        __m256i x = (__m256i) broadcast(q + 4 * j);
+#pragma GCC unroll 2
+        for (int p = 0; p < PARTS; p++) {
+            __m256i more = _mm256_maddubs_epi16((__m256i) w[p][j], x);
+            part[p] = j ? _mm256_add_epi16(part[p], more) : more;
+            __asm__("" : "+x"(part[p]));
+        }
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < PARTS; p++)
+        sum[p] += (ints) _mm256_madd_epi16(part[p], _mm256_set1_epi16(1));
+}
+
+INLINE void load_half(enum tensor_type type, const uint8_t *chunk, int first, const int i, const int half,
+                      ints w[PARTS][4])
+{
+#pragma GCC unroll 2
+    for (int p = 0; p < PARTS; p++) {
+        ints all[8];
+        load_codes(type, chunk + p * VECTOR, first, i, all);
+        memcpy(w[p], all + 4 * half, sizeof w[p]);
+    }
+}
+
+INLINE void add_halves(enum tensor_type type, const int n, const uint8_t *chunk, int first, const int i,
+                       const struct scales s[PARTS], const uint8_t *const column[], const struct place *at,
+                       floats y[PARTS][WIDEST])
+{
+    const bool two = has_two_scales(type);
+    int g = first + i;
+    ints w[PARTS][4], sum[WIDEST][PARTS];
+    floats t[WIDEST][PARTS];
+    load_half(type, chunk, first, i, 0, w);
+#pragma GCC unroll 16
+    for (int c = 0; c < n; c++) {
+        sum[c][0] = sum[c][1] = zero_sums(type, two ? 0 : 2, column[c] + at->sum);
+        add_half(w, column[c] + at->q, sum[c]);
+#pragma GCC unroll 2
+        for (int p = 0; p < PARTS; p++)
+            t[c][p] = two ? to_floats(sum[c][p]) * s[p].scale[2 * g] : (floats) dwords(0);
+    }
+    load_half(type, chunk, first, i, 1, w);
+#pragma GCC unroll 16
+    for (int c = 0; c < n; c++) {
+        if (two)
+            sum[c][0] = sum[c][1] = zero_sums(type, 1, column[c] + at->sum);
+        add_half(w, column[c] + at->q + 16, sum[c]);
+#pragma GCC unroll 2
+        for (int p = 0; p < PARTS; p++) {
+            floats x = to_floats(sum[c][p]);
+            x = two ? fmadd(x, s[p].scale[2 * g + 1], t[c][p]) : x * s[p].scale[g];
+            y[p][c] = add_product(type, x, &s[p], g, column[c], at, y[p][c]);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ */
+/* Codes of many bits: a block of half of the rows                     */
+/* ------------------------------------------------------------------ */
+
+/* value[i] has values 4i to 4i + 3, where they are magnitudes sign[i] what gives their signs to activations. */
+struct codes {
+    ints value[8], sign[8];
+};
+
+INLINE void load_signed(enum tensor_type type, const uint8_t *chunk, int first, const int i, struct codes *w)
+{
+    load_codes(type, chunk, first, i, w->value);
     if (zero_point(type) < 128)
         return;
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        w->sign[i] = w->value[i] ^ all_bytes(0x80);
-        w->value[i] = (ints) _mm256_abs_epi8((__m256i) w->sign[i]);
+    for (int j = 0; j < 8; j++) {
+        w->sign[j] = w->value[j] ^ all_bytes(0x80);
+        w->value[j] = (ints) _mm256_abs_epi8((__m256i) w->sign[j]);
     }
 }
 
@@ -97,11 +187,8 @@ INLINE __m256i words(enum tensor_type type, const int n, const struct codes *w, 
     return _mm256_maddubs_epi16((__m256i) w->value[i], x);
 }
 
-/*
- * sum and 16 values more: four registers of codes from w->value[first] on. One after the other: compilers add up in a
- * tree, for which there are not enough registers.
- */
-INLINE ints add_half(enum tensor_type type, const int n, const struct codes *w, int first, const uint8_t *q, ints sum)
+/* sum and 16 values more, from w->value[first] on. */
+INLINE ints add_words(enum tensor_type type, const int n, const struct codes *w, int first, const uint8_t *q, ints sum)
 {
     const int fit = words_that_fit(type);
 #pragma GCC unroll 4
@@ -118,21 +205,37 @@ INLINE ints add_half(enum tensor_type type, const int n, const struct codes *w, 
     return sum;
 }
 
-/* What the codes have too much enters as one more product, of the zero point and the sums of the activations. */
-INLINE void block_sums(enum tensor_type type, const int n, const struct codes *w, const uint8_t *q, const uint8_t *sum,
-                       ints s[2])
+INLINE void add_part(enum tensor_type type, const int n, const uint8_t *chunk, int first, const int i,
+                     const struct scales *s, const uint8_t *const column[], const struct place *at, floats y[WIDEST])
 {
-    const int zero = zero_point(type) < 128 ? zero_point(type) : 0, low = -zero & 0xffff, high = (int) ((unsigned) -zero << 16);
-    s[0] = s[1] = dwords(0);
-    if (has_two_scales(type)) {
-        s[0] = add_half(type, n, w, 0, q, zero ? pair_sums(dwords(low), sum) : dwords(0));
-        s[1] = add_half(type, n, w, 4, q, zero ? pair_sums(dwords(high), sum) : dwords(0));
-        return;
+    const bool two = has_two_scales(type);
+    int g = first + i;
+    struct codes w;
+    load_signed(type, chunk, first, i, &w);
+#pragma GCC unroll 16
+    for (int c = 0; c < n; c++) {
+        const uint8_t *q = column[c] + at->q, *sum = column[c] + at->sum;
+        ints first_half = add_words(type, n, &w, 0, q, zero_sums(type, two ? 0 : 2, sum));
+        ints both = add_words(type, n, &w, 4, q, two ? zero_sums(type, 1, sum) : first_half);
+        floats t = two ? fmadd(to_floats(both), s->scale[2 * g + 1], to_floats(first_half) * s->scale[2 * g])
+                       : to_floats(both) * s->scale[g];
+        y[c] = add_product(type, t, s, g, column[c], at, y[c]);
     }
-    if (zero)
-        s[0] = pair_sums(dwords(low | high), sum);
-    s[0] = add_half(type, n, w, 0, q, s[0]);
-    s[0] = add_half(type, n, w, 4, q, s[0]);
+}
+
+INLINE int together(enum tensor_type type)
+{
+    return words_that_fit(type) == 4 ? PARTS : 1;
+}
+
+INLINE void add_block(enum tensor_type type, const int n, const uint8_t *chunk, int first, const int i,
+                      const struct scales s[PARTS], const uint8_t *const column[], const struct place *at,
+                      floats y[PARTS][WIDEST])
+{
+    if (together(type) == PARTS)
+        add_halves(type, n, chunk, first, i, s, column, at, y);
+    else
+        add_part(type, n, chunk, first, i, s, column, at, y[0]);
 }
 
 INLINE void store(float *y, int n_rows, const floats sum[PARTS])

@@ -57,13 +57,7 @@ INLINE ints dot4(ints s, ints w, const uint8_t *q)
     return (ints) sum;
 }
 
-/* Codes are what vpdpbusd wants. */
-INLINE void ready(enum tensor_type type, struct codes *w)
-{
-}
-
-INLINE void block_sums(enum tensor_type type, const int n, const struct codes *w, const uint8_t *q, const uint8_t *sum,
-                       ints s[2])
+INLINE void block_sums(enum tensor_type type, const ints w[8], const uint8_t *q, const uint8_t *sum, ints s[2])
 {
     const int zero = zero_point(type), low = -zero & 0xffff, high = (int) ((unsigned) -zero << 16);
     /* Hides where q comes from: else each of its eight addresses becomes a variable, and most are spilled. */
@@ -77,8 +71,33 @@ INLINE void block_sums(enum tensor_type type, const int n, const struct codes *w
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
-        s[0] = dot4(s[0], w->value[i], q + 4 * i);
-        s[1] = dot4(s[1], w->value[4 + i], q + 16 + 4 * i);
+        s[0] = dot4(s[0], w[i], q + 4 * i);
+        s[1] = dot4(s[1], w[4 + i], q + 16 + 4 * i);
+    }
+}
+
+INLINE int together(enum tensor_type type)
+{
+    return 1;
+}
+
+INLINE void add_block(enum tensor_type type, const int n, const uint8_t *chunk, int first, const int i,
+                      const struct scales s[PARTS], const uint8_t *const column[], const struct place *at,
+                      floats y[PARTS][WIDEST])
+{
+    int g = first + i;
+    ints w[8];
+    load_codes(type, chunk, first, i, w);
+#pragma GCC unroll 16
+    for (int c = 0; c < n; c++) {
+        ints sum[2];
+        floats t;
+        block_sums(type, w, column[c] + at->q, column[c] + at->sum, sum);
+        if (has_two_scales(type))
+            t = fmadd(to_floats(sum[1]), s->scale[2 * g + 1], to_floats(sum[0]) * s->scale[2 * g]);
+        else
+            t = to_floats(sum[0] + sum[1]) * s->scale[g];
+        y[0][c] = add_product(type, t, s, g, column[c], at, y[0][c]);
     }
 }
 

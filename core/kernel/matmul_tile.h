@@ -18,8 +18,8 @@
  *   or_masked()     a, and those bits of b that mask has
  *   move_bit()      bit `from` of every byte to bit `to`, both variable; the other bits are junk
  *   look_up()       every byte below 16 replaced by that entry of a table
- *   ready()         what block_sums() needs of a block's codes, once for all columns
- *   block_sums()    the integer sums of a block
+ *   together()      how many of a line's registers add_block() takes at once
+ *   add_block()     one block of all columns, by way of add_product()
  *   pair_sums()     the two words of every dword times two words of a column
  *   store()         the first rows of a result
  *   load_sums()     and back again
@@ -40,11 +40,6 @@ typedef float floats __attribute__((vector_size(VECTOR)));
 /* Registers of a line, and columns of the widest tile. */
 enum { PARTS = PANEL_LINE / VECTOR, WIDEST = 16 };
 
-/* A block: value[i] holds its values 4i to 4i + 3 as unsigned bytes. sign[i] is for ready(). */
-struct codes {
-    ints value[8], sign[8];
-};
-
 /*
  * Bytes from the line that is read to those that are fetched. AHEAD goes into the second level: at 8 KiB four columns of
  * Q8_0 are a tenth slower. One column waits for that level, too, so NEAR goes on into the first: up to a fifth faster.
@@ -57,9 +52,6 @@ INLINE floats fnmadd(floats a, floats b, floats c);
 INLINE ints or_masked(ints a, ints b, ints mask);
 INLINE ints move_bit(ints v, int from, int to);
 INLINE void look_up(const int8_t table[16], int zero, ints w[8]);
-INLINE void ready(enum tensor_type type, struct codes *w);
-INLINE void block_sums(enum tensor_type type, const int n, const struct codes *w, const uint8_t *q, const uint8_t *sum,
-                       ints s[2]);
 INLINE ints pair_sums(ints pairs, const uint8_t *sum);
 INLINE void store(float *y, int n_rows, const floats sum[PARTS]);
 INLINE void load_sums(const float *y, int n_rows, floats sum[PARTS]);
@@ -162,17 +154,10 @@ struct place {
     size_t q, d, sum, dsum;
 };
 
-/* Block g of a chunk times the same block of a column, one of n. */
-INLINE floats add_block(const enum tensor_type type, const int n, const struct codes *w, const struct scales *s, int g,
-                        const uint8_t *x, const struct place *at, floats y)
+/* Adds the block of weights and activations whose product, of codes and scales, is t. */
+INLINE floats add_product(const enum tensor_type type, floats t, const struct scales *s, int g, const uint8_t *x,
+                          const struct place *at, floats y)
 {
-    ints sum[2];
-    floats t;
-    block_sums(type, n, w, x + at->q, x + at->sum, sum);
-    if (has_two_scales(type))
-        t = fmadd(to_floats(sum[1]), s->scale[2 * g + 1], to_floats(sum[0]) * s->scale[2 * g]);
-    else
-        t = to_floats(sum[0] + sum[1]) * s->scale[g];
     if (type == TENSOR_Q2_K)
         t = fnmadd(to_floats(pair_sums(s->mins[g], x + at->sum)), s->dmin, t);
     y = fmadd(t, broadcast_float(x + at->d), y);
@@ -181,19 +166,27 @@ INLINE floats add_block(const enum tensor_type type, const int n, const struct c
     return has_min(type) ? fmadd(s->min[g], broadcast_float(x + at->dsum), y) : y;
 }
 
+INLINE int together(enum tensor_type type);
+
+/* Block first + i of a chunk times that of n columns, for as many registers of rows as go together. */
+INLINE void add_block(enum tensor_type type, const int n, const uint8_t *chunk, int first, const int i,
+                      const struct scales s[PARTS], const uint8_t *const column[], const struct place *at,
+                      floats y[PARTS][WIDEST]);
+
 /*
- * n_blocks of a chunk, for one register of rows. Every line has to be fetched ahead or none:
- * the processor's own fetching stops where ours begins, and one line in 50 that is missed
- * halves the speed. Hence the rounding up.
+ * n_blocks of a chunk, likewise. Every line has to be fetched ahead or none: the processor's own fetching
+ * stops where ours begins, and one line in 50 that is missed halves the speed. Hence the rounding up.
  */
 INLINE void add_chunk(const enum tensor_type type, const int blocks, const int lines, const int n, const uint8_t *chunk,
                       int n_blocks, const uint8_t *ahead, const uint8_t *near, bool fetch, const uint8_t *const column[],
-                      struct place at, floats y[])
+                      struct place at, floats y[PARTS][WIDEST])
 {
     const int unrolled = has_two_scales(type) ? 4 : blocks > 2 ? 2 : blocks;
     const int n_ahead = (lines * unrolled + blocks - 1) / blocks;
-    struct scales s;
-    load_scales(type, chunk, &s);
+    struct scales s[PARTS];
+#pragma GCC unroll 2
+    for (int p = 0; p < together(type); p++)
+        load_scales(type, chunk + p * VECTOR, &s[p]);
     for (int first = 0; first < n_blocks; first += unrolled) {
         for (int i = 0; fetch && i < n_ahead; i++, ahead += PANEL_LINE)
             _mm_prefetch(ahead, _MM_HINT_T1);
@@ -201,15 +194,10 @@ INLINE void add_chunk(const enum tensor_type type, const int blocks, const int l
             _mm_prefetch(near, _MM_HINT_T0);
 #pragma GCC unroll 4
         for (int i = 0; i < unrolled; i++) {
-            struct codes w;
             /* Only a format with blocks of 32 values can end inside its chunk. */
             if (i > 0 && blocks < 8 && first + i == n_blocks)
                 break;
-            load_codes(type, chunk, first, i, w.value);
-            ready(type, &w);
-#pragma GCC unroll 16
-            for (int c = 0; c < n; c++)
-                y[c] = add_block(type, n, &w, &s, first + i, column[c], &at, y[c]);
+            add_block(type, n, chunk, first, i, s, column, &at, y);
             at = (struct place){at.q + 32, at.d + 4, at.sum + 4, at.dsum + 4};
         }
     }
@@ -268,9 +256,9 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
             const uint8_t *far = further(chunk, ahead, left_here, next), *near = further(chunk, NEAR, left_here, next);
             struct place at = {32 * i, d + 4 * i, sums + 4 * i, dsum + 4 * i};
 #pragma GCC unroll 2
-            for (int p = 0; p < PARTS; p++)
+            for (int p = 0; p < PARTS; p += together(type))
                 add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, far, near, a->fetch && p == 0, column, at,
-                          sum[p]);
+                          sum + p);
         }
     }
     store_sums(n, a, first, sum);
