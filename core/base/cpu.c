@@ -18,7 +18,7 @@
 
 static enum cpu_level level_chosen;
 static char brand[64] = "unknown";
-static bool wants_fetching;
+static enum cpu_fetch fetch, fetch_plain;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static const char *const level_names[CPU_LEVELS] = {"scalar", "avx2", "avx512"};
@@ -64,14 +64,27 @@ static void read_brand(void)
 #endif
 }
 
-static bool made_by_intel(void)
+/* Family of a processor of this maker, else 0. */
+static unsigned family_of(const char maker[static 12])
 {
 #if defined(__x86_64__)
-    unsigned max, name[3];
-    return __get_cpuid(0, &max, &name[0], &name[2], &name[1]) && memcmp(name, "GenuineIntel", sizeof name) == 0;
+    unsigned max, name[3], a, b, c, d;
+    if (!__get_cpuid(0, &max, &name[0], &name[2], &name[1]) || memcmp(name, maker, sizeof name) != 0 ||
+        !__get_cpuid(1, &a, &b, &c, &d))
+        return 0;
+    return (a >> 8 & 15) + (a >> 20 & 255);
 #else
-    return false;
+    return 0;
 #endif
+}
+
+static void choose_fetch(void)
+{
+    enum { ZEN_3_OR_4 = 0x19, ZEN_5 = 0x1a };
+    unsigned amd = family_of("AuthenticAMD");
+    fetch = amd >= ZEN_5 ? CPU_FETCH_L1 : CPU_FETCH_L2;
+    bool zen_3 = amd == ZEN_3_OR_4 && cpu_level_hardware() < CPU_AVX512;
+    fetch_plain = amd >= ZEN_5 || zen_3 || family_of("GenuineIntel") ? fetch : CPU_FETCH_NOTHING;
 }
 
 static void choose(void)
@@ -82,7 +95,7 @@ static void choose(void)
         if (strcmp(wish, level_names[i]) == 0 && i < (int) level_chosen)
             level_chosen = (enum cpu_level) i;
     read_brand();
-    wants_fetching = made_by_intel();
+    choose_fetch();
 }
 
 enum cpu_level cpu_level(void)
@@ -96,10 +109,10 @@ const char *cpu_level_name(enum cpu_level level)
     return level_names[level];
 }
 
-bool cpu_wants_fetching(void)
+enum cpu_fetch cpu_fetch(bool plain)
 {
     pthread_once(&once, choose);
-    return wants_fetching;
+    return plain ? fetch_plain : fetch;
 }
 
 const char *cpu_brand(void)

@@ -26,12 +26,15 @@ enum cpu_level cpu_level_hardware(void);
 
 const char *cpu_level_name(enum cpu_level level);
 
+/* What the program fetches ahead of where it reads: nothing, or lines into the second or straight into the first level. */
+enum cpu_fetch { CPU_FETCH_NOTHING, CPU_FETCH_L2, CPU_FETCH_L1 };
+
 /*
- * Whether a plain run through memory has to be fetched ahead by the program. Intel's cores see the stream but run too
- * short ahead of it where each line is worked on: one column of Q4_K reads 13.5 instead of 10 GB/s. AMD's (Zen 4) do it
- * best alone: fetching as well costs a quarter.
+ * What suits this core where each line is worked on; `plain`: the program does nothing but read on. Cores see such a
+ * run themselves, but Intel's and Zen 3's are too short ahead of it (one column of Q4_K reads 10 GB/s for 13.5), and
+ * Zen 5 reads no more than half of what it can (19 GB/s for 37). Zen 4 does it best alone: fetching costs a quarter.
  */
-bool cpu_wants_fetching(void);
+enum cpu_fetch cpu_fetch(bool plain);
 
 /* Brand string, "AMD EPYC ..."; "unknown" where there is none. */
 const char *cpu_brand(void);

@@ -172,7 +172,7 @@ struct panel_layout;
  * y[c][0 .. n_rows-1] = sum over p < n_panels of panels[p] . x[p * x_stride + c] for n_cols right-hand sides,
  * n_rows <= 16, panel after panel; with `add` the sum begins with what y holds, so that more panels may follow in
  * another call. x[..] is an act_q8 record or floats (weight_wants_q8). `next` is what will be read behind the
- * last panel; `fetch`: whether panels are fetched ahead.
+ * last panel; `fetch`: whether panels are fetched ahead, and into which level of the cache.
  */
 struct panel_product {
     const void *const *panels, *next;
@@ -180,7 +180,8 @@ struct panel_product {
     const void *const *x;
     int x_stride, n_cols;
     float *const *y;
-    bool add, fetch;
+    bool add;
+    enum cpu_fetch fetch;
 };
 
 struct kernels {

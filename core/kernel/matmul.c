@@ -46,7 +46,7 @@ static void multiply(const struct kernels *k, const struct weight *w, const int 
     a.n_in = w->n_in;
     a.y = out;
     /* One column is a plain run through memory, but Q6_K comes back to its high bits. */
-    a.fetch = a.n_cols > 1 || w->type == TENSOR_Q6_K || cpu_wants_fetching();
+    a.fetch = cpu_fetch(a.n_cols == 1 && w->type != TENSOR_Q6_K);
     for (int i = first; i < last; i++) {
         int row = i * PANEL_ROWS;
         a.n_rows = w->n_out - row < PANEL_ROWS ? w->n_out - row : PANEL_ROWS;

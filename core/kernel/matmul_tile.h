@@ -43,8 +43,9 @@ enum { PARTS = PANEL_LINE / VECTOR, WIDEST = 16 };
 /*
  * Bytes from the line that is read to those that are fetched. AHEAD goes into the second level: at 8 KiB four columns of
  * Q8_0 are a tenth slower. One column waits for that level, too, so NEAR goes on into the first: up to a fifth faster.
+ * STRAIGHT goes into the first level alone (cpu_fetch); of 4 to 32 KiB 6 to 8 are the best there.
  */
-enum { AHEAD = 16 << 10, NEAR = 2 << 10 };
+enum { AHEAD = 16 << 10, NEAR = 2 << 10, STRAIGHT = 8 << 10 };
 
 INLINE floats low_half(ints v);
 INLINE floats fmadd(floats a, floats b, floats c);
@@ -178,8 +179,8 @@ INLINE void add_block(enum tensor_type type, const int n, const uint8_t *chunk, 
  * stops where ours begins, and one line in 50 that is missed halves the speed. Hence the rounding up.
  */
 INLINE void add_chunk(const enum tensor_type type, const int blocks, const int lines, const int n, const uint8_t *chunk,
-                      int n_blocks, const uint8_t *ahead, const uint8_t *near, bool fetch, const uint8_t *const column[],
-                      struct place at, floats y[PARTS][WIDEST])
+                      int n_blocks, enum cpu_fetch fetch, const uint8_t *ahead, const uint8_t *near,
+                      const uint8_t *const column[], struct place at, floats y[PARTS][WIDEST])
 {
     const int unrolled = has_two_scales(type) ? 4 : blocks > 2 ? 2 : blocks;
     const int n_ahead = (lines * unrolled + blocks - 1) / blocks;
@@ -188,9 +189,11 @@ INLINE void add_chunk(const enum tensor_type type, const int blocks, const int l
     for (int p = 0; p < together(type); p++)
         load_scales(type, chunk + p * VECTOR, &s[p]);
     for (int first = 0; first < n_blocks; first += unrolled) {
-        for (int i = 0; fetch && i < n_ahead; i++, ahead += PANEL_LINE)
+        for (int i = 0; fetch == CPU_FETCH_L1 && i < n_ahead; i++, ahead += PANEL_LINE)
+            _mm_prefetch(ahead, _MM_HINT_T0);
+        for (int i = 0; fetch == CPU_FETCH_L2 && i < n_ahead; i++, ahead += PANEL_LINE)
             _mm_prefetch(ahead, _MM_HINT_T1);
-        for (int i = 0; n == 1 && fetch && i < n_ahead; i++, near += PANEL_LINE)
+        for (int i = 0; n == 1 && fetch == CPU_FETCH_L2 && i < n_ahead; i++, near += PANEL_LINE)
             _mm_prefetch(near, _MM_HINT_T0);
 #pragma GCC unroll 4
         for (int i = 0; i < unrolled; i++) {
@@ -245,7 +248,8 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
     for (int panel = 0; panel < a->n_panels; panel++) {
         const uint8_t *chunk = a->panels[panel], *end = chunk + bytes;
         const uint8_t *next = panel + 1 < a->n_panels ? a->panels[panel + 1] : a->next;
-        size_t ahead = next == end || bytes > AHEAD ? AHEAD : bytes;
+        size_t ahead = a->fetch == CPU_FETCH_L1 ? STRAIGHT : AHEAD;
+        ahead = next == end || bytes > ahead ? ahead : bytes;
         const void *const *x = a->x + panel * a->x_stride + first;
 #pragma GCC unroll 16
         for (int c = 0; c < n; c++)
@@ -257,8 +261,8 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
             struct place at = {32 * i, d + 4 * i, sums + 4 * i, dsum + 4 * i};
 #pragma GCC unroll 2
             for (int p = 0; p < PARTS; p += together(type))
-                add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, far, near, a->fetch && p == 0, column, at,
-                          sum + p);
+                add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, p == 0 ? a->fetch : CPU_FETCH_NOTHING, far,
+                          near, column, at, sum + p);
         }
     }
     store_sums(n, a, first, sum);
