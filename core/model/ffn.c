@@ -82,15 +82,17 @@ static int group_pairs(const struct expert_group *g)
 
 void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_groups)
 {
-    int total = 0, g = 0, base = 0, first, last;
+    int total = 0, first, last;
     for (int i = 0; i < n_groups; i++)
         total += group_pairs(&groups[i]);
-    while (worker_take_run(w, total, 8, &first, &last))
+    while (worker_take_run(w, total, 8, &first, &last)) {
+        int g = 0, base = 0;
         for (int i = first; i < last; i++) {
             while (i - base >= group_pairs(&groups[g]))
                 base += group_pairs(&groups[g++]);
             hidden_block(w, &groups[g], i - base);
         }
+    }
 }
 
 static void add_down_bias(struct worker *w, const void *bias, int first, int last)

@@ -172,8 +172,9 @@ static void run(struct step *s, void (*work)(void *, int, int))
 {
     make_tiles(s);
     lora_plan(s);
-    for (int i = 0; i < 3; i++)
-        atomic_store(&s->counters[i], 0);
+    for (int i = 0; i < MOST_SHARES; i++)
+        for (int j = 0; j < 3; j++)
+            atomic_store(&s->shares[i].taken[j], 0);
     if (s->alone)
         work(s, 0, 1);
     else

@@ -17,7 +17,7 @@ enum {
     TILE_QUERIES = 64,      /* queries of one attention item: enough to pay for unpacking a page */
     PRODUCT_PANELS = 16,    /* panels per take at most: 256 rows */
     FEW_ROWS = 33,          /* as long as memory is the bound */
-    LONG_RUN = 64           /* what is fetched ahead at the end of a run is lost: 16 KiB each time */
+    LONG_RUN = 64           /* where another thread took what is fetched ahead it is lost: 16 KiB each time */
 };
 
 /* ------------------------------------------------------------------ */
@@ -165,6 +165,7 @@ static void take_all(struct step *s, bool *failed)
     s->n_pieces = (m->n_vocab + LOGITS_PIECE - 1) / LOGITS_PIECE;
     s->pieces = take(s, (size_t) s->max_logits * (size_t) s->n_pieces, sizeof *s->pieces, failed);
     s->exps = take(s, (size_t) n_threads * LOGITS_PIECE, sizeof *s->exps, failed);
+    s->shares = take(s, MOST_SHARES, sizeof *s->shares, failed);
     s->workers = take(s, (size_t) n_threads, sizeof *s->workers, failed);
     size_t scratch = size_align(scratch_size(s), 4096);
     char *block = take(s, (size_t) n_threads, scratch, failed);
@@ -209,19 +210,33 @@ void step_close(struct step *step)
 /* Threads                                                             */
 /* ------------------------------------------------------------------ */
 
+/* Takes of share i of n_shares, which so many threads begin with. */
+static bool take_of_share(struct worker *w, int i, int n_shares, int n_threads, int n_items, int most, int *first,
+                          int *last)
+{
+    atomic_int *counter = &w->step->shares[i].taken[w->phase % 3];
+    int from = (int) ((int64_t) n_items * i / n_shares), to = (int) ((int64_t) n_items * (i + 1) / n_shares);
+    int n, taken = atomic_load_explicit(counter, memory_order_relaxed);
+    do {
+        int left = to - from - taken, half = left / (2 * n_threads);
+        if (left <= 0)
+            return false;
+        n = half < 1 ? 1 : half > most ? most : half;
+    } while (!atomic_compare_exchange_weak_explicit(counter, &taken, taken + n, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    *first = from + taken;
+    *last = *first + n;
+    return true;
+}
+
 bool worker_take(struct worker *w, int n_items, int most, int *first, int *last)
 {
-    atomic_int *counter = &w->step->counters[w->phase % 3];
-    int n, i = atomic_load_explicit(counter, memory_order_relaxed);
-    do {
-        int share = (n_items - i) / (2 * w->n_threads);
-        if (i >= n_items)
-            return false;
-        n = share < 1 ? 1 : share > most ? most : share;
-    } while (!atomic_compare_exchange_weak_explicit(counter, &i, i + n, memory_order_relaxed, memory_order_relaxed));
-    *first = i;
-    *last = i + n;
-    return true;
+    int n_shares = w->n_threads < MOST_SHARES ? w->n_threads : MOST_SHARES;
+    int together = (w->n_threads + n_shares - 1) / n_shares;
+    for (int i = 0; i < n_shares; i++)
+        if (take_of_share(w, (w->thread + i) % n_shares, n_shares, together, n_items, most, first, last))
+            return true;
+    return false;
 }
 
 bool worker_take_run(struct worker *w, int n_items, int most, int *first, int *last)
@@ -230,8 +245,8 @@ bool worker_take_run(struct worker *w, int n_items, int most, int *first, int *l
 }
 
 /*
- * Three counters take turns. Once all threads are past the barrier nobody uses
- * the previous phase's counter any more, and the one after next can be cleared.
+ * Three counters of a share take turns. Once all threads are past the barrier nobody uses
+ * the previous phase's counters any more, and those after next can be cleared.
  */
 static void sync_then(struct worker *w, void (*serial)(void *context), void *context)
 {
@@ -241,8 +256,8 @@ static void sync_then(struct worker *w, void (*serial)(void *context), void *con
         thread_pool_barrier_then(w->step->pool, serial, context);
     else if (serial)
         serial(context);
-    if (w->thread == 0)
-        atomic_store_explicit(&w->step->counters[(w->phase + 1) % 3], 0, memory_order_relaxed);
+    if (w->thread < MOST_SHARES)
+        atomic_store_explicit(&w->step->shares[w->thread].taken[(w->phase + 1) % 3], 0, memory_order_relaxed);
 }
 
 void worker_sync(struct worker *w)

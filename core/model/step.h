@@ -131,15 +131,23 @@ struct step {
     float *exps;            /* threads x LOGITS_PIECE */
     float **pointers;       /* scratch for output row pointers, see worker_outputs */
 
-    atomic_int counters[3];
+    struct item_share *shares;   /* MOST_SHARES */
     struct worker *workers;
     void **blocks;          /* everything allocated, for step_close */
     size_t *block_sizes;
     int n_blocks;
 };
 
+/* Threads write to these all the time, each to its own: they must not meet in a line, nor in a pair of them. */
+enum { FALSE_SHARING = 128, MOST_SHARES = 8 };
+
+/* How many items are taken of a share of this phase, and of two others. */
+struct item_share {
+    _Alignas(FALSE_SHARING) atomic_int taken[3];
+};
+
 struct worker {
-    struct step *step;
+    _Alignas(FALSE_SHARING) struct step *step;
     int thread, n_threads;
     int phase;
     int layer;
@@ -169,15 +177,17 @@ void step_run_nextn(struct step *step);
 /* ---- inside a step ---- */
 
 /*
- * The next run of items out of n_items of this phase; false when all are taken. Runs become shorter towards the end, so
- * that threads are done at the same time: `most` items at first, a share of what is left then.
+ * The next run of items out of n_items of this phase; false when all are taken. Each thread goes through a share of its
+ * own first, in order, so that what is fetched behind a run is what it reads next; then it helps the others. Runs become
+ * shorter towards a share's end, so that threads are done at the same time: `most` items at first, half of what is left
+ * then. A run may lie before the last one.
  */
 bool worker_take(struct worker *w, int n_items, int most, int *first, int *last);
 
 /* The same for items that read weights: while few rows wait for them, longer runs, which memory is read faster in. */
 bool worker_take_run(struct worker *w, int n_items, int most, int *first, int *last);
 
-/* Ends a phase: all threads wait for each other, and the item counter starts anew. */
+/* Ends a phase: all threads wait for each other, and items are counted anew. */
 void worker_sync(struct worker *w);
 
 /* The same; the last to come runs `serial`, if any, before anyone goes on. */
