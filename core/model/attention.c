@@ -96,11 +96,22 @@ static void finish_item(struct worker *w, const struct item *it, struct act *out
         }
 }
 
+/* Heads of an item: fewer where threads would have none else, but as many as the kernels take at once. */
+static int item_heads(const struct worker *w, int group)
+{
+    enum { TOGETHER = 4 };
+    const struct step *s = w->step;
+    int heads = s->tile_heads, tiles = s->n_tiles * s->model->shape.n_kv_heads;
+    while (heads > TOGETHER && tiles * ((group + heads - 1) / heads) < w->n_threads)
+        heads = (heads / 2 + TOGETHER - 1) / TOGETHER * TOGETHER;
+    return heads;
+}
+
 void attention_attend(struct worker *w, int layer, float *q, size_t q_stride, struct act *out, bool per_head)
 {
     struct step *s = w->step;
     const struct model_shape *m = &s->model->shape;
-    int group = m->n_heads / m->n_kv_heads, parts = (group + s->tile_heads - 1) / s->tile_heads;
+    int group = m->n_heads / m->n_kv_heads, heads = item_heads(w, group), parts = (group + heads - 1) / heads;
     int n_items = s->n_tiles * m->n_kv_heads * parts, first, last;
     /* From the end: the last rows of a prompt see the most, and what is taken last should be short. */
     while (worker_take(w, n_items, 1, &first, &last)) {
@@ -108,8 +119,8 @@ void attention_attend(struct worker *w, int layer, float *q, size_t q_stride, st
         int part = first % parts, rest = first / parts;
         it.kv_head = rest % m->n_kv_heads;
         it.tile = &s->tiles[s->n_tiles - 1 - rest / m->n_kv_heads];
-        it.head0 = it.kv_head * group + part * s->tile_heads;
-        it.n_heads = group - part * s->tile_heads < s->tile_heads ? group - part * s->tile_heads : s->tile_heads;
+        it.head0 = it.kv_head * group + part * heads;
+        it.n_heads = group - part * heads < heads ? group - part * heads : heads;
         start_item(w, &it, q, q_stride);
         walk_pages(w, &it);
         finish_item(w, &it, out, per_head);
