@@ -198,6 +198,9 @@ struct kernels {
     /* y = silu(gate) * up; y may be gate. */
     void (*swiglu)(const float *gate, const float *up, int n, float *y);
 
+    /* y = a * x; y may be x. */
+    void (*scale)(float a, const float *x, int n, float *y);
+
     /* x += a * y */
     void (*add_scaled)(float *x, float a, const float *y, int n);
 

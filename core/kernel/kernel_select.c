@@ -15,9 +15,9 @@
     {                                                                                                                 \
         .level = cpu, .panel_product = {PANEL_Q8_TYPES(PRODUCT_Q8, suffix) PANEL_FLOAT_TYPES(PRODUCT_FLOAT, suffix)}, \
         .quantize_row = quantize_row_##suffix, .rms_norm = rms_norm_##suffix, .swiglu = swiglu_##suffix,              \
-        .add_scaled = add_scaled_##suffix, .rope = rope_##suffix, .kv_store = kv_store_##suffix,                      \
-        .attend = attend_##suffix, .softmax_exp = softmax_exp_##suffix, .swiglu_oai = swiglu_oai_##suffix,            \
-        .interleave = interleave_##suffix                                                                             \
+        .scale = scale_##suffix, .add_scaled = add_scaled_##suffix, .rope = rope_##suffix,                            \
+        .kv_store = kv_store_##suffix, .attend = attend_##suffix, .softmax_exp = softmax_exp_##suffix,                \
+        .swiglu_oai = swiglu_oai_##suffix, .interleave = interleave_##suffix                                          \
     }
 
 static const struct kernels tables[CPU_LEVELS] = {

@@ -18,6 +18,7 @@
     void rms_norm_##level(const float *x, const float *w, int n, float eps, float *y); \
     void swiglu_##level(const float *gate, const float *up, int n, float *y);          \
     void swiglu_oai_##level(const float *gate, const float *up, int n, float *y);      \
+    void scale_##level(float a, const float *x, int n, float *y);                      \
     void add_scaled_##level(float *x, float a, const float *y, int n);                 \
     void rope_##level(float *x, int n_rot, bool neox, const float *cos_sin);           \
     void kv_store_##level(enum kv_type type, const float *x, int n, void *row);        \

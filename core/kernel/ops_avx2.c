@@ -75,6 +75,16 @@ void swiglu_oai_avx2(const float *gate, const float *up, int n, float *y)
         y[i] = swiglu_oai_one(gate[i], up[i]);
 }
 
+void scale_avx2(float a, const float *x, int n, float *y)
+{
+    const __m256 factor = _mm256_set1_ps(a);
+    int i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(factor, _mm256_loadu_ps(x + i)));
+    for (; i < n; i++)
+        y[i] = a * x[i];
+}
+
 void add_scaled_avx2(float *x, float a, const float *y, int n)
 {
     const __m256 factor = _mm256_set1_ps(a);

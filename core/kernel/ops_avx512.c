@@ -68,6 +68,15 @@ void swiglu_oai_avx512(const float *gate, const float *up, int n, float *y)
     }
 }
 
+void scale_avx512(float a, const float *x, int n, float *y)
+{
+    const __m512 factor = _mm512_set1_ps(a);
+    for (int i = 0; i < n; i += 16) {
+        __mmask16 m = first_lanes(n - i);
+        _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(m, x + i)));
+    }
+}
+
 void add_scaled_avx512(float *x, float a, const float *y, int n)
 {
     const __m512 factor = _mm512_set1_ps(a);

@@ -32,6 +32,12 @@ void swiglu_oai_scalar(const float *gate, const float *up, int n, float *y)
         y[i] = swiglu_oai_one(gate[i], up[i]);
 }
 
+void scale_scalar(float a, const float *x, int n, float *y)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = a * x[i];
+}
+
 void add_scaled_scalar(float *x, float a, const float *y, int n)
 {
     for (int i = 0; i < n; i++)

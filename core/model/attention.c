@@ -40,8 +40,7 @@ static void start_item(struct worker *w, struct item *it, float *q, size_t q_str
         for (int h = it->head0; h < it->head0 + it->n_heads; h++) {
             int i = it->n_q++;
             float *query = q + (size_t) r * q_stride + (size_t) h * (size_t) m->n_k;
-            for (int j = 0; j < m->n_k; j++)
-                query[j] *= m->attention_scale;
+            s->kernels->scale(m->attention_scale, query, m->n_k, query);
             it->q[i] = query;
             it->acc[i] = arena_take(&w->scratch, (size_t) m->n_v, sizeof(float));
             memset(it->acc[i], 0, (size_t) m->n_v * sizeof(float));
@@ -88,9 +87,7 @@ static void finish_item(struct worker *w, const struct item *it, struct act *out
         for (int h = it->head0; h < it->head0 + it->n_heads; h++, i++) {
             int row = per_head ? r * m->n_heads + h : r, first = per_head ? 0 : h * m->n_v;
             float *o = act_row(out, row) + first;
-            float scale = 1 / it->state[i].sum;
-            for (int j = 0; j < m->n_v; j++)
-                o[j] = it->acc[i][j] * scale;
+            s->kernels->scale(1 / it->state[i].sum, it->acc[i], m->n_v, o);
             if (out->record && m->n_v % 32 == 0)
                 act_quantize(s->kernels, out, row, first, m->n_v, o);
         }

@@ -64,8 +64,8 @@ static void hidden_block(struct worker *w, const struct expert_group *g, int pai
         for (int c = 0; c < columns; c++) {
             int row = first_row + c0 + c;
             activate(s, g, gate[c], up[c], first, n);
-            for (int i = 0; weight && i < n; i++)
-                gate[c][i] *= weight[c0 + c];
+            if (weight)
+                s->kernels->scale(weight[c0 + c], gate[c], n, gate[c]);
             if (quantize)
                 act_quantize(s->kernels, g->hidden, row, first, n, gate[c]);
             if (!quantize || s->lora.n_chunks > 0)

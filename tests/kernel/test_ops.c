@@ -22,6 +22,7 @@ struct ops {
     void (*rms_norm)(const float *, const float *, int, float, float *);
     void (*swiglu)(const float *, const float *, int, float *);
     void (*swiglu_oai)(const float *, const float *, int, float *);
+    void (*scale)(float, const float *, int, float *);
     void (*add_scaled)(float *, float, const float *, int);
     void (*rope)(float *, int, bool, const float *);
     void (*kv_store)(enum kv_type, const float *, int, void *);
@@ -30,8 +31,8 @@ struct ops {
 
 #define OPS(level)                                                                                                \
     {                                                                                                             \
-        rms_norm_##level, swiglu_##level, swiglu_oai_##level, add_scaled_##level, rope_##level, kv_store_##level, \
-            softmax_exp_##level                                                                                   \
+        rms_norm_##level, swiglu_##level, swiglu_oai_##level, scale_##level, add_scaled_##level, rope_##level,    \
+            kv_store_##level, softmax_exp_##level                                                                 \
     }
 
 static const struct ops levels[CPU_LEVELS] = {OPS(scalar), OPS(avx2), OPS(avx512)};
@@ -211,6 +212,24 @@ static void swiglu_levels_agree(void **state)
             assert_memory_equal(a, b, (size_t) n * sizeof *a);
             free(b);
             free(u);
+        }
+}
+
+static void scale_multiplies_and_levels_agree(void **state)
+{
+    float x[MOST], a[MOST];
+    fill(x, MOST, 10, 10);
+    for (int level = 0; level <= (int) cpu_level_hardware(); level++)
+        for (int n = 0; n <= MOST; n = next_length(n)) {
+            for (int i = 0; i < n; i++)
+                a[i] = 0.7f * x[i];
+            float *b = copy_of(x, n), *c = copy_of(x, n);
+            levels[level].scale(0.7f, b, n, c);
+            assert_memory_equal(a, c, (size_t) n * sizeof *a);
+            levels[level].scale(0.7f, b, n, b);
+            assert_memory_equal(a, b, (size_t) n * sizeof *a);
+            free(b);
+            free(c);
         }
 }
 
@@ -462,6 +481,7 @@ int main(void)
         cmocka_unit_test(swiglu_is_finite_for_every_finite_gate),
         cmocka_unit_test(swiglu_oai_clamps_gate_and_up),
         cmocka_unit_test(swiglu_levels_agree),
+        cmocka_unit_test(scale_multiplies_and_levels_agree),
         cmocka_unit_test(add_scaled_adds_and_levels_agree),
         cmocka_unit_test(rope_turns_pairs),
         cmocka_unit_test(rope_levels_agree),
