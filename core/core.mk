@@ -16,6 +16,7 @@ AVX512_FLAGS := $(KERNEL_OPT) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx51
                 -mprefer-vector-width=512
 
 $(B)/obj/%_avx2.o: CFLAGS_CPU := $(AVX2_FLAGS)
+$(B)/obj/%_avxvnni.o: CFLAGS_CPU := $(AVX2_FLAGS) -mavxvnni
 $(B)/obj/%_avx512.o: CFLAGS_CPU := $(AVX512_FLAGS)
 
 $(B)/obj/%.o: %.c

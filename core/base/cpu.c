@@ -21,7 +21,7 @@ static char brand[64] = "unknown";
 static enum cpu_fetch fetch, fetch_plain;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static const char *const level_names[CPU_LEVELS] = {"scalar", "avx2", "avx512"};
+static const char *const level_names[CPU_LEVELS] = {"scalar", "avx2", "avxvnni", "avx512"};
 
 #if defined(__x86_64__)
 /* Not every compiler's __builtin_cpu_supports knows f16c. */
@@ -30,22 +30,45 @@ static bool has_f16c(void)
     unsigned a, b, c, d;
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
+
+/* Nor avxvnni. */
+static bool has_avxvnni(void)
+{
+    enum { AVX_VNNI = 1 << 4 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX_VNNI);
+}
 #endif
 
-enum cpu_level cpu_level_hardware(void)
+bool cpu_has_level(enum cpu_level level)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c())
-        return CPU_SCALAR;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vnni"))
-        return CPU_AVX512;
-    return CPU_AVX2;
-#else
-    return CPU_SCALAR;
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+    switch (level) {
+    case CPU_AVX2: return avx2;
+    case CPU_AVXVNNI: return avx2 && has_avxvnni();
+    case CPU_AVX512:
+        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vnni");
+    default: break;
+    }
 #endif
+    return level == CPU_SCALAR;
+}
+
+/* The best up to most. */
+static enum cpu_level best_level(int most)
+{
+    while (most > CPU_SCALAR && !cpu_has_level((enum cpu_level) most))
+        most--;
+    return (enum cpu_level) most;
+}
+
+enum cpu_level cpu_level_hardware(void)
+{
+    return best_level(CPU_LEVELS - 1);
 }
 
 static void read_brand(void)
@@ -93,7 +116,7 @@ static void choose(void)
     const char *wish = getenv("DSR1_CPU");
     for (int i = 0; wish && i < CPU_LEVELS; i++)
         if (strcmp(wish, level_names[i]) == 0 && i < (int) level_chosen)
-            level_chosen = (enum cpu_level) i;
+            level_chosen = best_level(i);
     read_brand();
     choose_fetch();
 }

@@ -11,18 +11,20 @@
 enum cpu_level {
     CPU_SCALAR,     /* plain C */
     CPU_AVX2,       /* AVX2, FMA, F16C */
+    CPU_AVXVNNI,    /* and AVX-VNNI; some that have AVX-512 lack it */
     CPU_AVX512,     /* AVX-512 F BW VL DQ and VNNI */
     CPU_LEVELS
 };
 
 /*
  * The best level this CPU and operating system offer, lowered by DSR1_CPU =
- * scalar | avx2 | avx512 in the environment. Decided once per process.
+ * scalar | avx2 | avxvnni | avx512 in the environment. Decided once per process.
  */
 enum cpu_level cpu_level(void);
 
 /* The same without the environment: what the hardware has. */
 enum cpu_level cpu_level_hardware(void);
+bool cpu_has_level(enum cpu_level level);
 
 const char *cpu_level_name(enum cpu_level level);
 

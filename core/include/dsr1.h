@@ -427,7 +427,7 @@ typedef struct dsr1_engine_stats {
 
 DSR1_API void dsr1_engine_get_stats(const dsr1_engine *engine, dsr1_engine_stats *stats);
 
-/* The instruction set in use: "scalar", "avx2" or "avx512". DSR1_CPU in the environment lowers it. */
+/* The instruction set in use: "scalar", "avx2", "avxvnni" or "avx512". DSR1_CPU in the environment lowers it. */
 DSR1_API const char *dsr1_cpu_name(void);
 
 #ifdef __cplusplus

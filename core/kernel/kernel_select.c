@@ -11,36 +11,39 @@
 #define PRODUCT_Q8(suffix, name, type, blocks, lines) [type] = matmul_##name##_##suffix,
 #define PRODUCT_FLOAT(suffix, name, type) [type] = matmul_##name##_##suffix,
 
-#define TABLE(cpu, suffix)                                                                                            \
-    {                                                                                                                 \
-        .level = cpu, .panel_product = {PANEL_Q8_TYPES(PRODUCT_Q8, suffix) PANEL_FLOAT_TYPES(PRODUCT_FLOAT, suffix)}, \
-        .quantize_row = quantize_row_##suffix, .rms_norm = rms_norm_##suffix, .swiglu = swiglu_##suffix,              \
-        .scale = scale_##suffix, .add_scaled = add_scaled_##suffix, .rope = rope_##suffix,                            \
-        .kv_store = kv_store_##suffix, .attend = attend_##suffix, .softmax_exp = softmax_exp_##suffix,                \
-        .swiglu_oai = swiglu_oai_##suffix, .interleave = interleave_##suffix                                          \
+/* Products with 8-bit activations are `products`, all else `suffix`. */
+#define TABLE(cpu, products, suffix)                                                                                    \
+    {                                                                                                                   \
+        .level = cpu, .panel_product = {PANEL_Q8_TYPES(PRODUCT_Q8, products) PANEL_FLOAT_TYPES(PRODUCT_FLOAT, suffix)}, \
+        .quantize_row = quantize_row_##suffix, .rms_norm = rms_norm_##suffix, .swiglu = swiglu_##suffix,                \
+        .scale = scale_##suffix, .add_scaled = add_scaled_##suffix, .rope = rope_##suffix,                              \
+        .kv_store = kv_store_##suffix, .attend = attend_##suffix, .softmax_exp = softmax_exp_##suffix,                  \
+        .swiglu_oai = swiglu_oai_##suffix, .interleave = interleave_##suffix                                            \
     }
 
 static const struct kernels tables[CPU_LEVELS] = {
-    [CPU_SCALAR] = TABLE(CPU_SCALAR, scalar),
+    [CPU_SCALAR] = TABLE(CPU_SCALAR, scalar, scalar),
 #if defined(__x86_64__)
-    [CPU_AVX2] = TABLE(CPU_AVX2, avx2),
-    [CPU_AVX512] = TABLE(CPU_AVX512, avx512),
+    [CPU_AVX2] = TABLE(CPU_AVX2, avx2, avx2),
+    [CPU_AVXVNNI] = TABLE(CPU_AVXVNNI, avxvnni, avx2),
+    [CPU_AVX512] = TABLE(CPU_AVX512, avx512, avx512),
 #endif
 };
 
 /* Asking the processor is slow under a hypervisor, where each such instruction leaves the virtual machine. */
-static enum cpu_level hardware;
+static bool has[CPU_LEVELS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void ask(void)
 {
-    hardware = cpu_level_hardware();
+    for (int i = 0; i < CPU_LEVELS; i++)
+        has[i] = cpu_has_level((enum cpu_level) i);
 }
 
 const struct kernels *kernels_for(enum cpu_level level)
 {
     pthread_once(&once, ask);
-    return level <= hardware ? &tables[level] : NULL;
+    return has[level] ? &tables[level] : NULL;
 }
 
 const struct kernels *kernels_default(void)

@@ -10,51 +10,7 @@
  * SPDX-License-Identifier: PostgreSQL
  */
 #if defined(__x86_64__)
-#define VECTOR 32
-#include "kernel/matmul_tile.h"
-
-INLINE floats low_half(ints v)
-{
-    const __m256i pick = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1, 0, 1, 4, 5, 8, 9,
-                                          12, 13, -1, -1, -1, -1, -1, -1, -1, -1);
-    __m256i halves = _mm256_permute4x64_epi64(_mm256_shuffle_epi8((__m256i) v, pick), 0x08);
-    return (floats) _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
-}
-
-INLINE floats fmadd(floats a, floats b, floats c)
-{
-    return (floats) _mm256_fmadd_ps((__m256) a, (__m256) b, (__m256) c);
-}
-
-INLINE floats fnmadd(floats a, floats b, floats c)
-{
-    return (floats) _mm256_fnmadd_ps((__m256) a, (__m256) b, (__m256) c);
-}
-
-INLINE ints or_masked(ints a, ints b, ints mask)
-{
-    return a | (b & mask);
-}
-
-/* A count above 31, as a negative one is, shifts everything out: one of the two moves the bit. */
-INLINE ints move_bit(ints v, int from, int to)
-{
-    return (ints) _mm256_or_si256(_mm256_sllv_epi32((__m256i) v, (__m256i) dwords(to - from)),
-                                  _mm256_srlv_epi32((__m256i) v, (__m256i) dwords(from - to)));
-}
-
-INLINE void look_up(const int8_t table[16], int zero, ints w[8])
-{
-    __m128i values = _mm_add_epi8(_mm_loadu_si128((const void *) table), _mm_set1_epi8((char) zero));
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++)
-        w[i] = (ints) _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(values), (__m256i) w[i]);
-}
-
-INLINE ints pair_sums(ints pairs, const uint8_t *sum)
-{
-    return (ints) _mm256_madd_epi16((__m256i) pairs, (__m256i) broadcast(sum));
-}
+#include "kernel/matmul_256.h"
 
 /* How many words, each the sum of two products of a code and at most 127, fit into one. */
 INLINE int words_that_fit(enum tensor_type type)
@@ -74,20 +30,11 @@ INLINE int words_that_fit(enum tensor_type type)
     }
 }
 
-/*
- * What the codes have too much enters as one more product, of the zero point and the sums of the activations: of both halves
- * of a block (2), or of one that has a scale of its own (0, 1).
- */
-INLINE ints zero_sums(enum tensor_type type, const int half, const uint8_t *sum)
+/* Codes of 8 bits are made signed instead. */
+INLINE int zero_in_sums(enum tensor_type type)
 {
-    const int zero = zero_point(type) < 128 ? zero_point(type) : 0;
-    const int low = -zero & 0xffff, high = (int) ((unsigned) -zero << 16);
-    return zero ? pair_sums(dwords(half == 0 ? low : half == 1 ? high : low | high), sum) : dwords(0);
+    return zero_point(type) < 128 ? zero_point(type) : 0;
 }
-
-/* ------------------------------------------------------------------ */
-/* Codes of few bits: half a block of all rows                         */
-/* ------------------------------------------------------------------ */
 
 /*
  * sum[p] and 16 values of a column more; w[p][j] has values 4j to 4j + 3 of the rows of part p. An activation meets both parts
@@ -110,49 +57,6 @@ INLINE void add_half(const ints w[PARTS][4], const uint8_t *q, ints sum[PARTS])
 #pragma GCC unroll 2
     for (int p = 0; p < PARTS; p++)
         sum[p] += (ints) _mm256_madd_epi16(part[p], _mm256_set1_epi16(1));
-}
-
-INLINE void load_half(enum tensor_type type, const uint8_t *chunk, int first, const int i, const int half,
-                      ints w[PARTS][4])
-{
-#pragma GCC unroll 2
-    for (int p = 0; p < PARTS; p++) {
-        ints all[8];
-        load_codes(type, chunk + p * VECTOR, first, i, all);
-        memcpy(w[p], all + 4 * half, sizeof w[p]);
-    }
-}
-
-INLINE void add_halves(enum tensor_type type, const int n, const uint8_t *chunk, int first, const int i,
-                       const struct scales s[PARTS], const uint8_t *const column[], const struct place *at,
-                       floats y[PARTS][WIDEST])
-{
-    const bool two = has_two_scales(type);
-    int g = first + i;
-    ints w[PARTS][4], sum[WIDEST][PARTS];
-    floats t[WIDEST][PARTS];
-    load_half(type, chunk, first, i, 0, w);
-#pragma GCC unroll 16
-    for (int c = 0; c < n; c++) {
-        sum[c][0] = sum[c][1] = zero_sums(type, two ? 0 : 2, column[c] + at->sum);
-        add_half(w, column[c] + at->q, sum[c]);
-#pragma GCC unroll 2
-        for (int p = 0; p < PARTS; p++)
-            t[c][p] = two ? to_floats(sum[c][p]) * s[p].scale[2 * g] : (floats) dwords(0);
-    }
-    load_half(type, chunk, first, i, 1, w);
-#pragma GCC unroll 16
-    for (int c = 0; c < n; c++) {
-        if (two)
-            sum[c][0] = sum[c][1] = zero_sums(type, 1, column[c] + at->sum);
-        add_half(w, column[c] + at->q + 16, sum[c]);
-#pragma GCC unroll 2
-        for (int p = 0; p < PARTS; p++) {
-            floats x = to_floats(sum[c][p]);
-            x = two ? fmadd(x, s[p].scale[2 * g + 1], t[c][p]) : x * s[p].scale[g];
-            y[p][c] = add_product(type, x, &s[p], g, column[c], at, y[p][c]);
-        }
-    }
 }
 
 /* ------------------------------------------------------------------ */
@@ -209,18 +113,21 @@ INLINE void add_part(enum tensor_type type, const int n, const uint8_t *chunk, i
                      const struct scales *s, const uint8_t *const column[], const struct place *at, floats y[WIDEST])
 {
     const bool two = has_two_scales(type);
+    const int at_once = written_out(type, n);
     int g = first + i;
     struct codes w;
     load_signed(type, chunk, first, i, &w);
+#pragma GCC unroll 1
+    for (int c0 = 0; c0 < n; c0 += at_once)
 #pragma GCC unroll 16
-    for (int c = 0; c < n; c++) {
-        const uint8_t *q = column[c] + at->q, *sum = column[c] + at->sum;
-        ints first_half = add_words(type, n, &w, 0, q, zero_sums(type, two ? 0 : 2, sum));
-        ints both = add_words(type, n, &w, 4, q, two ? zero_sums(type, 1, sum) : first_half);
-        floats t = two ? fmadd(to_floats(both), s->scale[2 * g + 1], to_floats(first_half) * s->scale[2 * g])
-                       : to_floats(both) * s->scale[g];
-        y[c] = add_product(type, t, s, g, column[c], at, y[c]);
-    }
+        for (int c = c0; c < c0 + at_once; c++) {
+            const uint8_t *q = column[c] + at->q, *sum = column[c] + at->sum;
+            ints first_half = add_words(type, n, &w, 0, q, zero_sums(type, two ? 0 : 2, sum));
+            ints both = add_words(type, n, &w, 4, q, two ? zero_sums(type, 1, sum) : first_half);
+            floats t = two ? fmadd(to_floats(both), s->scale[2 * g + 1], to_floats(first_half) * s->scale[2 * g])
+                           : to_floats(both) * s->scale[g];
+            y[c] = add_product(type, t, s, g, column[c], at, y[c]);
+        }
 }
 
 INLINE int together(enum tensor_type type)
@@ -236,22 +143,6 @@ INLINE void add_block(enum tensor_type type, const int n, const uint8_t *chunk, 
         add_halves(type, n, chunk, first, i, s, column, at, y);
     else
         add_part(type, n, chunk, first, i, s, column, at, y[0]);
-}
-
-INLINE void store(float *y, int n_rows, const floats sum[PARTS])
-{
-    if (n_rows == PANEL_ROWS)
-        memcpy(y, sum, PARTS * VECTOR);
-    else
-        memcpy(y, sum, (size_t) n_rows * sizeof(float));
-}
-
-INLINE void load_sums(const float *y, int n_rows, floats sum[PARTS])
-{
-    if (n_rows == PANEL_ROWS)
-        memcpy(sum, y, PARTS * VECTOR);
-    else
-        memcpy(sum, y, (size_t) n_rows * sizeof(float));
 }
 
 PANEL_Q8_TYPES(PRODUCT_Q8, avx2)

@@ -177,5 +177,6 @@ static inline uint32_t panel_small_dword(const struct panel_layout *layout, cons
 PANEL_DECLARE(scalar)
 PANEL_DECLARE(avx2)
 PANEL_DECLARE(avx512)
+PANEL_Q8_TYPES(PRODUCT_DECLARE_Q8, avxvnni)
 
 #endif

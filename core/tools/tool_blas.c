@@ -33,8 +33,8 @@ static bool chosen_for_want_of_better(const char *core)
 
 void tool_tune_blas(char **argv)
 {
-    static const char *const best[CPU_LEVELS] = {[CPU_AVX2] = "Haswell", [CPU_AVX512] = "SkylakeX"};
-    const char *core = best[cpu_level_hardware()];
+    enum cpu_level level = cpu_level_hardware();
+    const char *core = level == CPU_SCALAR ? NULL : level < CPU_AVX512 ? "Haswell" : "SkylakeX";
     if (!core || getenv(variable) || !chosen_for_want_of_better(openblas_get_corename()))
         return;
     if (setenv(variable, core, 0) == 0)

@@ -13,7 +13,7 @@ const struct vector_ops *vector_ops(void)
 #if defined(__x86_64__)
     if (cpu_level() == CPU_AVX512)
         return &vector_ops_avx512;
-    if (cpu_level() == CPU_AVX2)
+    if (cpu_level() >= CPU_AVX2)
         return &vector_ops_avx2;
 #endif
     return &vector_ops_scalar;

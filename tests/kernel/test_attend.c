@@ -21,7 +21,7 @@
 
 typedef void (*attend_function)(const struct attend_piece *);
 
-static const attend_function attend[CPU_LEVELS] = {attend_scalar, attend_avx2, attend_avx512};
+static const attend_function attend[CPU_LEVELS] = {attend_scalar, attend_avx2, attend_avx2, attend_avx512};
 
 /* A cache of n_positions rows and n_q queries over it. */
 struct problem {

@@ -35,7 +35,7 @@ struct ops {
             kv_store_##level, softmax_exp_##level                                                                 \
     }
 
-static const struct ops levels[CPU_LEVELS] = {OPS(scalar), OPS(avx2), OPS(avx512)};
+static const struct ops levels[CPU_LEVELS] = {OPS(scalar), OPS(avx2), OPS(avx2), OPS(avx512)};
 
 enum { MOST = 1100 };
 

@@ -1,0 +1,145 @@
+/*
+ * matmul_256.h - what products with panels on vectors of 256 bits have in common
+ *
+ * Included once by matmul_avx2.c and matmul_avxvnni.c, which define behind it
+ *
+ *   zero_in_sums()  the zero point of codes that are multiplied as they are
+ *   add_half()      sum[p] and 16 values of a column more; w[p][j] has values 4j to 4j + 3 of the rows of part p
+ *
+ * and what matmul_tile.h wants of both.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#define VECTOR 32
+#include "kernel/matmul_tile.h"
+
+INLINE floats low_half(ints v)
+{
+    const __m256i pick = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1, 0, 1, 4, 5, 8, 9,
+                                          12, 13, -1, -1, -1, -1, -1, -1, -1, -1);
+    __m256i halves = _mm256_permute4x64_epi64(_mm256_shuffle_epi8((__m256i) v, pick), 0x08);
+    return (floats) _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
+}
+
+INLINE floats fmadd(floats a, floats b, floats c)
+{
+    return (floats) _mm256_fmadd_ps((__m256) a, (__m256) b, (__m256) c);
+}
+
+INLINE floats fnmadd(floats a, floats b, floats c)
+{
+    return (floats) _mm256_fnmadd_ps((__m256) a, (__m256) b, (__m256) c);
+}
+
+INLINE ints or_masked(ints a, ints b, ints mask)
+{
+    return a | (b & mask);
+}
+
+/* A count above 31, as a negative one is, shifts everything out: one of the two moves the bit. */
+INLINE ints move_bit(ints v, int from, int to)
+{
+    return (ints) _mm256_or_si256(_mm256_sllv_epi32((__m256i) v, (__m256i) dwords(to - from)),
+                                  _mm256_srlv_epi32((__m256i) v, (__m256i) dwords(from - to)));
+}
+
+INLINE void look_up(const int8_t table[16], int zero, ints w[8])
+{
+    __m128i values = _mm_add_epi8(_mm_loadu_si128((const void *) table), _mm_set1_epi8((char) zero));
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        w[i] = (ints) _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(values), (__m256i) w[i]);
+}
+
+INLINE ints pair_sums(ints pairs, const uint8_t *sum)
+{
+    return (ints) _mm256_madd_epi16((__m256i) pairs, (__m256i) broadcast(sum));
+}
+
+INLINE void store(float *y, int n_rows, const floats sum[PARTS])
+{
+    if (n_rows == PANEL_ROWS)
+        memcpy(y, sum, PARTS * VECTOR);
+    else
+        memcpy(y, sum, (size_t) n_rows * sizeof(float));
+}
+
+INLINE void load_sums(const float *y, int n_rows, floats sum[PARTS])
+{
+    if (n_rows == PANEL_ROWS)
+        memcpy(sum, y, PARTS * VECTOR);
+    else
+        memcpy(sum, y, (size_t) n_rows * sizeof(float));
+}
+
+/*
+ * Columns of a tile that are written out one after the other. Four blocks with two scales each and all 16 columns
+ * are 41 KB of instructions, for which the first level has no room: in a loop they are 2.6 times as fast (Zen 5).
+ * Other tiles lose 2 % by it.
+ */
+INLINE int written_out(enum tensor_type type, const int n)
+{
+    return has_two_scales(type) && n == WIDEST ? 4 : n;
+}
+
+INLINE int zero_in_sums(enum tensor_type type);
+INLINE void add_half(const ints w[PARTS][4], const uint8_t *q, ints sum[PARTS]);
+
+/*
+ * What the codes have too much enters as one more product, of the zero point and the sums of the activations: of both halves
+ * of a block (2), or of one that has a scale of its own (0, 1).
+ */
+INLINE ints zero_sums(enum tensor_type type, const int half, const uint8_t *sum)
+{
+    const int zero = zero_in_sums(type);
+    const int low = -zero & 0xffff, high = (int) ((unsigned) -zero << 16);
+    return zero ? pair_sums(dwords(half == 0 ? low : half == 1 ? high : low | high), sum) : dwords(0);
+}
+
+INLINE void load_half(enum tensor_type type, const uint8_t *chunk, int first, const int i, const int half,
+                      ints w[PARTS][4])
+{
+#pragma GCC unroll 2
+    for (int p = 0; p < PARTS; p++) {
+        ints all[8];
+        load_codes(type, chunk + p * VECTOR, first, i, all);
+        memcpy(w[p], all + 4 * half, sizeof w[p]);
+    }
+}
+
+INLINE void add_halves(enum tensor_type type, const int n, const uint8_t *chunk, int first, const int i,
+                       const struct scales s[PARTS], const uint8_t *const column[], const struct place *at,
+                       floats y[PARTS][WIDEST])
+{
+    const bool two = has_two_scales(type);
+    const int at_once = written_out(type, n);
+    int g = first + i;
+    ints w[PARTS][4], sum[WIDEST][PARTS];
+    floats t[WIDEST][PARTS];
+    load_half(type, chunk, first, i, 0, w);
+#pragma GCC unroll 1
+    for (int c0 = 0; c0 < n; c0 += at_once)
+#pragma GCC unroll 16
+        for (int c = c0; c < c0 + at_once; c++) {
+            sum[c][0] = sum[c][1] = zero_sums(type, two ? 0 : 2, column[c] + at->sum);
+            add_half(w, column[c] + at->q, sum[c]);
+#pragma GCC unroll 2
+            for (int p = 0; p < PARTS; p++)
+                t[c][p] = two ? to_floats(sum[c][p]) * s[p].scale[2 * g] : (floats) dwords(0);
+        }
+    load_half(type, chunk, first, i, 1, w);
+#pragma GCC unroll 1
+    for (int c0 = 0; c0 < n; c0 += at_once)
+#pragma GCC unroll 16
+        for (int c = c0; c < c0 + at_once; c++) {
+            if (two)
+                sum[c][0] = sum[c][1] = zero_sums(type, 1, column[c] + at->sum);
+            add_half(w, column[c] + at->q + 16, sum[c]);
+#pragma GCC unroll 2
+            for (int p = 0; p < PARTS; p++) {
+                floats x = to_floats(sum[c][p]);
+                x = two ? fmadd(x, s[p].scale[2 * g + 1], t[c][p]) : x * s[p].scale[g];
+                y[p][c] = add_product(type, x, &s[p], g, column[c], at, y[p][c]);
+            }
+        }
+}

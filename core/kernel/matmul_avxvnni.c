@@ -1,0 +1,41 @@
+/*
+ * matmul_avxvnni.c - products with panels for AVX2 with AVX-VNNI
+ *
+ * vpdpbusd as in matmul_avx512.c, on half as many rows: for processors that have it
+ * without AVX-512, as Intel's of desks and laptops do since 2021.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#if defined(__x86_64__)
+#include "kernel/matmul_256.h"
+
+INLINE int zero_in_sums(enum tensor_type type)
+{
+    return zero_point(type);
+}
+
+INLINE void add_half(const ints w[PARTS][4], const uint8_t *q, ints sum[PARTS])
+{
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        __m256i x = (__m256i) broadcast(q + 4 * j);
+#pragma GCC unroll 2
+        for (int p = 0; p < PARTS; p++)
+            sum[p] = (ints) _mm256_dpbusd_avx_epi32((__m256i) sum[p], (__m256i) w[p][j], x);
+    }
+}
+
+INLINE int together(enum tensor_type type)
+{
+    return PARTS;
+}
+
+INLINE void add_block(enum tensor_type type, const int n, const uint8_t *chunk, int first, const int i,
+                      const struct scales s[PARTS], const uint8_t *const column[], const struct place *at,
+                      floats y[PARTS][WIDEST])
+{
+    add_halves(type, n, chunk, first, i, s, column, at, y);
+}
+
+PANEL_Q8_TYPES(PRODUCT_Q8, avxvnni)
+#endif
