@@ -4,7 +4,8 @@
  * Included once by matmul_avx2.c and matmul_avxvnni.c, which define behind it
  *
  *   zero_in_sums()  the zero point of codes that are multiplied as they are
- *   add_half()      sum[p] and 16 values of a column more; w[p][j] has values 4j to 4j + 3 of the rows of part p
+ *   add_half()      products of half a block and a column, which sum[p] gets for the rows of part p; w[p][j] has values
+ *                   4j to 4j + 3 of them. The second half goes on with what the first left, if they share a scale.
  *
  * and what matmul_tile.h wants of both.
  *
@@ -83,17 +84,18 @@ INLINE int written_out(enum tensor_type type, const int n)
 }
 
 INLINE int zero_in_sums(enum tensor_type type);
-INLINE void add_half(const ints w[PARTS][4], const uint8_t *q, ints sum[PARTS]);
+INLINE void add_half(enum tensor_type type, const int half, const ints w[PARTS][4], const uint8_t *q, const uint8_t *sums,
+                     ints sum[PARTS]);
 
 /*
- * What the codes have too much enters as one more product, of the zero point and the sums of the activations: of both halves
- * of a block (2), or of one that has a scale of its own (0, 1).
+ * What the codes have too much enters as one more product, of the zero point and the sums of the activations: of both
+ * halves of a block, or of one that has a scale of its own.
  */
-INLINE ints zero_sums(enum tensor_type type, const int half, const uint8_t *sum)
+INLINE ints zero_sums(enum tensor_type type, const int half, const uint8_t *sums)
 {
     const int zero = zero_in_sums(type);
     const int low = -zero & 0xffff, high = (int) ((unsigned) -zero << 16);
-    return zero ? pair_sums(dwords(half == 0 ? low : half == 1 ? high : low | high), sum) : dwords(0);
+    return zero ? pair_sums(dwords(!has_two_scales(type) ? low | high : half ? high : low), sums) : dwords(0);
 }
 
 INLINE void load_half(enum tensor_type type, const uint8_t *chunk, int first, const int i, const int half,
@@ -121,8 +123,7 @@ INLINE void add_halves(enum tensor_type type, const int n, const uint8_t *chunk,
     for (int c0 = 0; c0 < n; c0 += at_once)
 #pragma GCC unroll 16
         for (int c = c0; c < c0 + at_once; c++) {
-            sum[c][0] = sum[c][1] = zero_sums(type, two ? 0 : 2, column[c] + at->sum);
-            add_half(w, column[c] + at->q, sum[c]);
+            add_half(type, 0, w, column[c] + at->q, column[c] + at->sum, sum[c]);
 #pragma GCC unroll 2
             for (int p = 0; p < PARTS; p++)
                 t[c][p] = two ? to_floats(sum[c][p]) * s[p].scale[2 * g] : (floats) dwords(0);
@@ -132,9 +133,7 @@ INLINE void add_halves(enum tensor_type type, const int n, const uint8_t *chunk,
     for (int c0 = 0; c0 < n; c0 += at_once)
 #pragma GCC unroll 16
         for (int c = c0; c < c0 + at_once; c++) {
-            if (two)
-                sum[c][0] = sum[c][1] = zero_sums(type, 1, column[c] + at->sum);
-            add_half(w, column[c] + at->q + 16, sum[c]);
+            add_half(type, 1, w, column[c] + at->q + 16, column[c] + at->sum, sum[c]);
 #pragma GCC unroll 2
             for (int p = 0; p < PARTS; p++) {
                 floats x = to_floats(sum[c][p]);

@@ -16,11 +16,11 @@
 INLINE int words_that_fit(enum tensor_type type)
 {
     switch (type) {
-    case TENSOR_Q2_K:
-    case TENSOR_Q3_K:
     case TENSOR_Q4_0:
     case TENSOR_Q4_1:
-    case TENSOR_Q4_K:
+    case TENSOR_Q4_K: return 8; /* 8 * 2 * 15 * 127 = 30480 */
+    case TENSOR_Q2_K:
+    case TENSOR_Q3_K:
     case TENSOR_Q5_0:
     case TENSOR_Q5_1:
     case TENSOR_Q5_K:
@@ -37,26 +37,34 @@ INLINE int zero_in_sums(enum tensor_type type)
 }
 
 /*
- * sum[p] and 16 values of a column more; w[p][j] has values 4j to 4j + 3 of the rows of part p. An activation meets both parts
- * once it is in a register. Here and below terms are added one after the other: compilers would add up in a tree, for which
- * there are not enough registers.
+ * An activation meets both parts once it is in a register. Where the words of a whole block fit they are widened once.
+ * Here and below terms are added one after the other: compilers would add up in a tree, for which there are not enough
+ * registers.
  */
-INLINE void add_half(const ints w[PARTS][4], const uint8_t *q, ints sum[PARTS])
+INLINE void add_half(enum tensor_type type, const int half, const ints w[PARTS][4], const uint8_t *q, const uint8_t *sums,
+                     ints sum[PARTS])
 {
-    __m256i part[PARTS];
+    const bool whole = words_that_fit(type) == 8;
+    __m256i part[PARTS] = {(__m256i) sum[0], (__m256i) sum[1]};
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
         __m256i x = (__m256i) broadcast(q + 4 * j);
 #pragma GCC unroll 2
         for (int p = 0; p < PARTS; p++) {
             __m256i more = _mm256_maddubs_epi16((__m256i) w[p][j], x);
-            part[p] = j ? _mm256_add_epi16(part[p], more) : more;
+            part[p] = j || (whole && half) ? _mm256_add_epi16(part[p], more) : more;
             __asm__("" : "+x"(part[p]));
         }
     }
+    const bool begins = half == 0 || whole || has_two_scales(type);
 #pragma GCC unroll 2
-    for (int p = 0; p < PARTS; p++)
-        sum[p] += (ints) _mm256_madd_epi16(part[p], _mm256_set1_epi16(1));
+    for (int p = 0; p < PARTS; p++) {
+        if (whole && half == 0)
+            sum[p] = (ints) part[p];
+        else
+            sum[p] = (begins ? zero_sums(type, half, sums) : sum[p]) +
+                     (ints) _mm256_madd_epi16(part[p], _mm256_set1_epi16(1));
+    }
 }
 
 /* ------------------------------------------------------------------ */
@@ -122,7 +130,7 @@ INLINE void add_part(enum tensor_type type, const int n, const uint8_t *chunk, i
 #pragma GCC unroll 16
         for (int c = c0; c < c0 + at_once; c++) {
             const uint8_t *q = column[c] + at->q, *sum = column[c] + at->sum;
-            ints first_half = add_words(type, n, &w, 0, q, zero_sums(type, two ? 0 : 2, sum));
+            ints first_half = add_words(type, n, &w, 0, q, zero_sums(type, 0, sum));
             ints both = add_words(type, n, &w, 4, q, two ? zero_sums(type, 1, sum) : first_half);
             floats t = two ? fmadd(to_floats(both), s->scale[2 * g + 1], to_floats(first_half) * s->scale[2 * g])
                            : to_floats(both) * s->scale[g];
@@ -132,7 +140,7 @@ INLINE void add_part(enum tensor_type type, const int n, const uint8_t *chunk, i
 
 INLINE int together(enum tensor_type type)
 {
-    return words_that_fit(type) == 4 ? PARTS : 1;
+    return words_that_fit(type) >= 4 ? PARTS : 1;
 }
 
 INLINE void add_block(enum tensor_type type, const int n, const uint8_t *chunk, int first, const int i,
