@@ -36,8 +36,8 @@ dsr1_status grpo_log_step(FILE *log, const struct grpo_report *r, dsr1_error *er
             r->clipped_low, r->clipped_high, r->mismatch, r->norm, r->rate);
     fprintf(log, "\"groups\": %d, \"useful\": %d, \"rounds\": %d, \"errors\": %d, ", r->n_groups, r->n_useful, r->n_rounds,
             r->n_errors);
-    fprintf(log, "\"tokens\": %d, \"train_tokens\": %d, \"seconds\": %.3f, \"rollout_seconds\": %.3f, "
-            "\"reward_seconds\": %.3f, \"train_seconds\": %.3f, \"cpu_seconds\": %.3f}\n", r->rollout_tokens,
+    fprintf(log, "\"tokens\": %d, \"train_tokens\": %d, \"seconds\": %.6f, \"rollout_seconds\": %.6f, "
+            "\"reward_seconds\": %.6f, \"train_seconds\": %.6f, \"cpu_seconds\": %.6f}\n", r->rollout_tokens,
             r->train_tokens, r->rollout_seconds + r->reward_seconds + r->train_seconds, r->rollout_seconds,
             r->reward_seconds, r->train_seconds, r->cpu_seconds);
     return flushed(log, err);

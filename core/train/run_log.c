@@ -52,7 +52,7 @@ dsr1_status run_log_write(FILE *log, const struct training_report *r, dsr1_error
         fprintf(log, "\"experts\": %d, ", r->n_used);
     if (r->has_eval)
         fprintf(log, "\"eval_loss\": %.9g, \"eval_nll\": %.9g, ", r->eval_loss, r->eval_nll);
-    fprintf(log, "\"tokens\": %d, \"seconds\": %.3f, \"cpu_seconds\": %.3f}\n", r->n_tokens, r->seconds,
+    fprintf(log, "\"tokens\": %d, \"seconds\": %.6f, \"cpu_seconds\": %.6f}\n", r->n_tokens, r->seconds,
             r->cpu_seconds);
     return fflush(log) == 0 && !ferror(log) ? DSR1_OK : error_errno(err, DSR1_ERR_IO, "cannot write the log");
 }
