@@ -2,9 +2,10 @@
  * ffn.c - gated feed-forward layers: down(act(gate x) * (up x))
  *
  * Gate, up, activation and quantisation of the result are one phase: an item is
- * 32 hidden values (two panels of gate and of up), which is also one block of
- * the 8-bit format, so the hidden row is quantised where it is made. The same
- * code serves a dense layer, one group of rows, and experts, many groups.
+ * 64 hidden values (four panels of gate and of up), or 32 where threads would have
+ * too few, and so whole blocks of the 8-bit format: the hidden row is quantised
+ * where it is made. The same code serves a dense layer, one group of rows, and
+ * experts, many groups.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -12,7 +13,7 @@
 
 #include <string.h>
 
-enum { COLUMNS = 32, PAIR = 2 * PANEL_ROWS };
+enum { COLUMNS = 32, FEW_PANELS = 2, MOST_PANELS = 4, MOST_VALUES = MOST_PANELS * PANEL_ROWS };
 
 /* The rows of a group, in the form that w reads: gate and up may differ. */
 static const void *const *group_input(struct step *s, const struct expert_group *g, const struct weight *w)
@@ -24,7 +25,7 @@ static const void *const *group_input(struct step *s, const struct expert_group 
 
 static void activate(struct step *s, const struct expert_group *g, float *gate, const float *up_in, int first, int n)
 {
-    float up[PAIR];
+    float up[MOST_VALUES];
     memcpy(up, up_in, (size_t) n * sizeof *up);
     size_t bias = (size_t) g->mat * (size_t) g->ffn->gate.n_out + (size_t) first;
     if (g->ffn->gate_bias)
@@ -37,15 +38,16 @@ static void activate(struct step *s, const struct expert_group *g, float *gate, 
         s->kernels->swiglu(gate, up, n, gate);
 }
 
-/* Hidden values first .. first + n - 1 of all rows of a group. */
-static void hidden_block(struct worker *w, const struct expert_group *g, int pair)
+/* Hidden values of so many panels from `panel` on, as far as there are any, of all rows of a group. */
+static void hidden_block(struct worker *w, const struct expert_group *g, int panel, int n_panels)
 {
     struct step *s = w->step;
     const void *const *gate_in = group_input(s, g, &g->ffn->gate), *const *up_in = group_input(s, g, &g->ffn->up);
     int first_row = g->hidden == &s->moe.hidden ? g->first : 0;
-    int n_ff = g->ffn->gate.n_out, first = pair * PAIR, n = n_ff - first < PAIR ? n_ff - first : PAIR;
-    int panel = 2 * pair, end = panel + 2 < weight_panels(&g->ffn->gate) ? panel + 2 : weight_panels(&g->ffn->gate);
-    float gate[COLUMNS][PAIR], up[COLUMNS][PAIR];
+    int n_ff = g->ffn->gate.n_out, all = weight_panels(&g->ffn->gate);
+    int end = panel + n_panels < all ? panel + n_panels : all, first = panel * PANEL_ROWS;
+    int n = (end * PANEL_ROWS < n_ff ? end * PANEL_ROWS : n_ff) - first;
+    float gate[COLUMNS][MOST_VALUES], up[COLUMNS][MOST_VALUES];
     float *gate_rows[COLUMNS], *up_rows[COLUMNS];
     const float *weight = g->hidden == &s->hidden ? NULL : s->moe.pair_weight + g->first;
     bool quantize = weight_wants_q8(g->ffn->down.type);
@@ -75,22 +77,30 @@ static void hidden_block(struct worker *w, const struct expert_group *g, int pai
     arena_reset(&w->scratch);
 }
 
-static int group_pairs(const struct expert_group *g)
+static int group_items(const struct expert_group *g, int n_panels)
 {
-    return (g->ffn->gate.n_out + PAIR - 1) / PAIR;
+    return (weight_panels(&g->ffn->gate) + n_panels - 1) / n_panels;
+}
+
+static int all_items(const struct expert_group *groups, int n_groups, int n_panels)
+{
+    int total = 0;
+    for (int i = 0; i < n_groups; i++)
+        total += group_items(&groups[i], n_panels);
+    return total;
 }
 
 void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_groups)
 {
-    int total = 0, first, last;
-    for (int i = 0; i < n_groups; i++)
-        total += group_pairs(&groups[i]);
-    while (worker_take_run(w, total, 8, &first, &last)) {
+    enum { ENOUGH = 8 };    /* items for each thread */
+    bool enough = all_items(groups, n_groups, MOST_PANELS) >= ENOUGH * w->n_threads;
+    int n_panels = enough ? MOST_PANELS : FEW_PANELS, total = all_items(groups, n_groups, n_panels), first, last;
+    while (worker_take_run(w, total, 16 / n_panels, &first, &last)) {
         int g = 0, base = 0;
         for (int i = first; i < last; i++) {
-            while (i - base >= group_pairs(&groups[g]))
-                base += group_pairs(&groups[g++]);
-            hidden_block(w, &groups[g], i - base);
+            while (i - base >= group_items(&groups[g], n_panels))
+                base += group_items(&groups[g++], n_panels);
+            hidden_block(w, &groups[g], (i - base) * n_panels, n_panels);
         }
     }
 }
