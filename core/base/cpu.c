@@ -16,6 +16,7 @@
 #include <cpuid.h>
 #endif
 
+static bool has[CPU_LEVELS];
 static enum cpu_level level_chosen;
 static char brand[64] = "unknown";
 static enum cpu_fetch fetch, fetch_plain;
@@ -40,35 +41,25 @@ static bool has_avxvnni(void)
 }
 #endif
 
-bool cpu_has_level(enum cpu_level level)
+static void ask_levels(void)
 {
+    has[CPU_SCALAR] = true;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
-    switch (level) {
-    case CPU_AVX2: return avx2;
-    case CPU_AVXVNNI: return avx2 && has_avxvnni();
-    case CPU_AVX512:
-        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vnni");
-    default: break;
-    }
+    has[CPU_AVX2] = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+    has[CPU_AVXVNNI] = has[CPU_AVX2] && has_avxvnni();
+    has[CPU_AVX512] = has[CPU_AVX2] && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vnni");
 #endif
-    return level == CPU_SCALAR;
 }
 
 /* The best up to most. */
 static enum cpu_level best_level(int most)
 {
-    while (most > CPU_SCALAR && !cpu_has_level((enum cpu_level) most))
+    while (!has[most])
         most--;
     return (enum cpu_level) most;
-}
-
-enum cpu_level cpu_level_hardware(void)
-{
-    return best_level(CPU_LEVELS - 1);
 }
 
 static void read_brand(void)
@@ -106,13 +97,15 @@ static void choose_fetch(void)
     enum { ZEN_3_OR_4 = 0x19, ZEN_5 = 0x1a };
     unsigned amd = family_of("AuthenticAMD");
     fetch = amd >= ZEN_5 ? CPU_FETCH_L1 : CPU_FETCH_L2;
-    bool zen_3 = amd == ZEN_3_OR_4 && cpu_level_hardware() < CPU_AVX512;
+    bool zen_3 = amd == ZEN_3_OR_4 && !has[CPU_AVX512];
     fetch_plain = amd >= ZEN_5 || zen_3 || family_of("GenuineIntel") ? fetch : CPU_FETCH_NOTHING;
 }
 
+/* Once: under a hypervisor each question leaves the virtual machine. */
 static void choose(void)
 {
-    level_chosen = cpu_level_hardware();
+    ask_levels();
+    level_chosen = best_level(CPU_LEVELS - 1);
     const char *wish = getenv("DSR1_CPU");
     for (int i = 0; wish && i < CPU_LEVELS; i++)
         if (strcmp(wish, level_names[i]) == 0 && i < (int) level_chosen)
@@ -125,6 +118,18 @@ enum cpu_level cpu_level(void)
 {
     pthread_once(&once, choose);
     return level_chosen;
+}
+
+enum cpu_level cpu_level_hardware(void)
+{
+    pthread_once(&once, choose);
+    return best_level(CPU_LEVELS - 1);
+}
+
+bool cpu_has_level(enum cpu_level level)
+{
+    pthread_once(&once, choose);
+    return has[level];
 }
 
 const char *cpu_level_name(enum cpu_level level)

@@ -28,7 +28,7 @@ bool cpu_has_level(enum cpu_level level);
 
 const char *cpu_level_name(enum cpu_level level);
 
-/* What the program fetches ahead of where it reads: nothing, or lines into the second or straight into the first level. */
+/* What is fetched ahead of what is read: nothing, or lines into the second level, or straight into the first. */
 enum cpu_fetch { CPU_FETCH_NOTHING, CPU_FETCH_L2, CPU_FETCH_L1 };
 
 /*

@@ -6,8 +6,6 @@
 #include "kernel/ops.h"
 #include "kernel/panel.h"
 
-#include <pthread.h>
-
 #define PRODUCT_Q8(suffix, name, type, blocks, lines) [type] = matmul_##name##_##suffix,
 #define PRODUCT_FLOAT(suffix, name, type) [type] = matmul_##name##_##suffix,
 
@@ -30,20 +28,9 @@ static const struct kernels tables[CPU_LEVELS] = {
 #endif
 };
 
-/* Asking the processor is slow under a hypervisor, where each such instruction leaves the virtual machine. */
-static bool has[CPU_LEVELS];
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void ask(void)
-{
-    for (int i = 0; i < CPU_LEVELS; i++)
-        has[i] = cpu_has_level((enum cpu_level) i);
-}
-
 const struct kernels *kernels_for(enum cpu_level level)
 {
-    pthread_once(&once, ask);
-    return has[level] ? &tables[level] : NULL;
+    return cpu_has_level(level) ? &tables[level] : NULL;
 }
 
 const struct kernels *kernels_default(void)

@@ -84,8 +84,8 @@ INLINE int written_out(enum tensor_type type, const int n)
 }
 
 INLINE int zero_in_sums(enum tensor_type type);
-INLINE void add_half(enum tensor_type type, const int half, const ints w[PARTS][4], const uint8_t *q, const uint8_t *sums,
-                     ints sum[PARTS]);
+INLINE void add_half(enum tensor_type type, const int half, const ints w[PARTS][4], const uint8_t *q,
+                     const uint8_t *sums, ints sum[PARTS]);
 
 /*
  * What the codes have too much enters as one more product, of the zero point and the sums of the activations: of both

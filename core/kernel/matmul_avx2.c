@@ -41,8 +41,8 @@ INLINE int zero_in_sums(enum tensor_type type)
  * Here and below terms are added one after the other: compilers would add up in a tree, for which there are not enough
  * registers.
  */
-INLINE void add_half(enum tensor_type type, const int half, const ints w[PARTS][4], const uint8_t *q, const uint8_t *sums,
-                     ints sum[PARTS])
+INLINE void add_half(enum tensor_type type, const int half, const ints w[PARTS][4], const uint8_t *q,
+                     const uint8_t *sums, ints sum[PARTS])
 {
     const bool whole = words_that_fit(type) == 8;
     __m256i part[PARTS] = {(__m256i) sum[0], (__m256i) sum[1]};

@@ -14,8 +14,8 @@ INLINE int zero_in_sums(enum tensor_type type)
     return zero_point(type);
 }
 
-INLINE void add_half(enum tensor_type type, const int half, const ints w[PARTS][4], const uint8_t *q, const uint8_t *sums,
-                     ints sum[PARTS])
+INLINE void add_half(enum tensor_type type, const int half, const ints w[PARTS][4], const uint8_t *q,
+                     const uint8_t *sums, ints sum[PARTS])
 {
     if (half == 0 || has_two_scales(type))
         sum[0] = sum[1] = zero_sums(type, half, sums);

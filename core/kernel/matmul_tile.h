@@ -261,8 +261,8 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
             struct place at = {32 * i, d + 4 * i, sums + 4 * i, dsum + 4 * i};
 #pragma GCC unroll 2
             for (int p = 0; p < PARTS; p += together(type))
-                add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, p == 0 ? a->fetch : CPU_FETCH_NOTHING, far,
-                          near, column, at, sum + p);
+                add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks,
+                          p == 0 ? a->fetch : CPU_FETCH_NOTHING, far, near, column, at, sum + p);
         }
     }
     store_sums(n, a, first, sum);

@@ -178,7 +178,7 @@ void step_run_nextn(struct step *step);
 
 /*
  * The next run of items out of n_items of this phase; false when all are taken. Each thread goes through a share of its
- * own first, in order, so that what is fetched behind a run is what it reads next; then it helps the others. Runs become
+ * own first, in order, so that what is fetched behind a run is what it reads next; then it helps the others. Runs get
  * shorter towards a share's end, so that threads are done at the same time: `most` items at first, half of what is left
  * then. A run may lie before the last one.
  */
