@@ -132,15 +132,21 @@ static void measure(struct bench *b, struct thread_pool *pool, int n_columns)
     separator = ",";
 }
 
+/* Column c in a form of 8 bits. */
+static uint8_t *record(const struct bench *b, enum act_form form, int c)
+{
+    return b->records + ((size_t) form * MOST_COLUMNS + (size_t) c) * act_q8_size(N_IN);
+}
+
 static void bench_type(struct bench *b, struct thread_pool *pool, enum tensor_type type)
 {
+    enum act_form form = weight_act_form(type);
     static const int counts[] = {1, 4, 16, 64, 512};
     size_t size = N_OUT / PANEL_ROWS * panel_size(type, N_IN);
     b->weight = (struct weight){.type = type, .n_in = N_IN, .n_out = N_OUT, .n_mats = (int) (MEMORY_SIZE / size),
                                 .row_size = tensor_type_row(type, N_IN), .data = b->memory};
     for (int c = 0; c < MOST_COLUMNS; c++)
-        b->x[c] = weight_wants_q8(type) ? (const void *) (b->records + (size_t) c * act_q8_size(N_IN))
-                                        : b->values + (size_t) c * N_IN;
+        b->x[c] = form == ACT_FLOATS ? (const void *) (b->values + (size_t) c * N_IN) : record(b, form, c);
     for (int t = 0; t < MOST_THREADS; t++)
         b->workers[t].mat = 0;
     b->weight.panels = b->memory;
@@ -155,7 +161,7 @@ static void bench_type(struct bench *b, struct thread_pool *pool, enum tensor_ty
 static bool prepare(struct bench *b)
 {
     b->memory = memory_map(MEMORY_SIZE);
-    b->records = aligned_alloc(64, MOST_COLUMNS * act_q8_size(N_IN));
+    b->records = aligned_alloc(64, ACT_FORMS * MOST_COLUMNS * act_q8_size(N_IN));
     b->values = aligned_alloc(64, MOST_COLUMNS * N_IN * sizeof(float));
     for (int t = 0; t < MOST_THREADS; t++) {
         struct worker *w = &b->workers[t];
@@ -174,7 +180,8 @@ static bool prepare(struct bench *b)
     for (size_t c = 0; c < MOST_COLUMNS; c++) {
         for (size_t i = 0; i < N_IN; i++)
             b->values[c * N_IN + i] = (float) ((int) (c * 31 + i * 7) % 17 - 8) * 0.01f;
-        b->k->quantize_row(b->values + c * N_IN, N_IN, b->records + c * act_q8_size(N_IN));
+        for (enum act_form form = ACT_BLOCKS; form < ACT_FORMS; form++)
+            b->k->quantize[form](b->values + c * N_IN, N_IN, record(b, form, (int) c));
     }
     return true;
 }

@@ -22,21 +22,35 @@
 /* Activations                                                         */
 /* ------------------------------------------------------------------ */
 
+/* What a matrix is multiplied with. */
+enum act_form {
+    ACT_FLOATS,     /* F32, F16, BF16: plain f32 rows */
+    ACT_BLOCKS,     /* formats with blocks of 32: 8 bits, one scale per 32 values */
+    ACT_GROUPS,     /* superblocks of 256: 8 bits, one scale per 128 */
+    ACT_FORMS
+};
+
+enum act_form weight_act_form(enum tensor_type type);
+
 /*
- * Quantised weights meet activations in 8 bits, one float scale per 32 values.
- * A quantised row of n values (a multiple of 32) is one record:
+ * A quantised row of n values, whole blocks or groups, is one record:
  *
- *     int8_t q[n];  float d[n / 32];  int16_t sum[n / 16];  float dsum[n / 32];
+ *     ACT_BLOCKS  int8_t q[n];  float d[n / 32];   int16_t sum[n / 16];  float dsum[n / 32];
+ *     ACT_GROUPS  int8_t q[n];  float d[n / 128];  int16_t sum[n / 16];  int16_t block_sum[n / 32];
  *
- * x[i] ~ d[i / 32] * q[i], and sum[j] = sum of q over 16 values, which turns the
- * zero points and minimums of weight formats into one product per block; dsum is
- * d times the sum of its block. d = max |x| / 127 over the block, q = x / d rounded
- * to nearest, halves to even. A block whose d would be less than the smallest
- * normal float has d = 0, q = 0. One with an infinity or a NaN has d = NaN, q = 0, so
- * that every product with it shows a NaN. Canonical.
+ * where the arrays of the second begin at the places of the first. x[i] ~ d * q[i], and sum[j] = sum of q over 16
+ * values, which turns the zero points and minimums of weight formats into one product per block; dsum is d times the
+ * sum of its block, block_sum that sum. d = max |x| / 127 over the block or group, q = x / d rounded to nearest, halves
+ * to even. Where d would be less than the smallest normal float, d = 0, q = 0. With an infinity or a NaN, d = NaN,
+ * q = 0, so that every product with it shows a NaN. Canonical.
  *
- * One row is quantised once and shared by every matrix it is multiplied with.
+ * The scales of a superblock's blocks are integers: with a group's scale in common, four blocks are added up before
+ * anything is rounded (llama.cpp takes one scale for 256 values there).
+ *
+ * One row is quantised once and shared by every matrix of a form it is multiplied with.
  */
+enum { ACT_BLOCK = 32, ACT_GROUP = 128 };
+
 static inline size_t act_q8_size(size_t n)
 {
     return (n + n / 32 * 2 * sizeof(float) + n / 16 * sizeof(int16_t) + 63) & ~(size_t) 63;
@@ -53,9 +67,10 @@ static inline const float *act_q8_dsum(const void *row, size_t n)
 {
     return (const float *) ((const char *) row + n + n / 32 * sizeof(float) + n / 16 * sizeof(int16_t));
 }
-
-/* Does a matrix of this type want act_q8 rows (true) or plain f32 rows (F32, F16, BF16)? */
-bool weight_wants_q8(enum tensor_type type);
+static inline const int16_t *act_q8_block_sum(const void *row, size_t n)
+{
+    return (const int16_t *) act_q8_dsum(row, n);
+}
 
 /* ------------------------------------------------------------------ */
 /* Weights                                                             */
@@ -171,7 +186,7 @@ struct panel_layout;
 /*
  * y[c][0 .. n_rows-1] = sum over p < n_panels of panels[p] . x[p * x_stride + c] for n_cols right-hand sides,
  * n_rows <= 16, panel after panel; with `add` the sum begins with what y holds, so that more panels may follow in
- * another call. x[..] is an act_q8 record or floats (weight_wants_q8). `next` is what will be read behind the
+ * another call. x[..] is a record or floats (weight_act_form). `next` is what will be read behind the
  * last panel; `fetch`: whether panels are fetched ahead, and into which level of the cache.
  */
 struct panel_product {
@@ -189,8 +204,8 @@ struct kernels {
 
     void (*panel_product[TENSOR_TYPES])(const struct panel_product *product);   /* Canonical. */
 
-    /* An act_q8 record of n floats. Canonical. */
-    void (*quantize_row)(const float *x, int n, void *row);
+    /* A record of n floats, of one of the forms that have any. Canonical. */
+    void (*quantize[ACT_FORMS])(const float *x, int n, void *row);
 
     /* y = x / sqrt(mean(x^2) + eps) * w; the squares are summed in double. y may be x. w may be NULL (ones). */
     void (*rms_norm)(const float *x, const float *w, int n, float eps, float *y);

@@ -13,7 +13,8 @@
 #define TABLE(cpu, products, suffix)                                                                                    \
     {                                                                                                                   \
         .level = cpu, .panel_product = {PANEL_Q8_TYPES(PRODUCT_Q8, products) PANEL_FLOAT_TYPES(PRODUCT_FLOAT, suffix)}, \
-        .quantize_row = quantize_row_##suffix, .rms_norm = rms_norm_##suffix, .swiglu = swiglu_##suffix,                \
+        .quantize = {[ACT_BLOCKS] = quantize_blocks_##suffix, [ACT_GROUPS] = quantize_groups_##suffix},                 \
+        .rms_norm = rms_norm_##suffix, .swiglu = swiglu_##suffix,                                                       \
         .scale = scale_##suffix, .add_scaled = add_scaled_##suffix, .rope = rope_##suffix,                              \
         .kv_store = kv_store_##suffix, .attend = attend_##suffix, .softmax_exp = softmax_exp_##suffix,                  \
         .swiglu_oai = swiglu_oai_##suffix, .interleave = interleave_##suffix                                            \

@@ -20,7 +20,7 @@ size_t matmul_scratch_size(const struct weight *w)
 static int group_columns(const struct weight *w)
 {
     size_t n = (size_t) w->n_in;
-    size_t columns = GROUP_SIZE / (weight_wants_q8(w->type) ? act_q8_size(n) : n * sizeof(float) + 1);
+    size_t columns = GROUP_SIZE / (weight_act_form(w->type) != ACT_FLOATS ? act_q8_size(n) : n * sizeof(float) + 1);
     return columns > MOST_COLUMNS ? MOST_COLUMNS : columns < LEAST_COLUMNS ? LEAST_COLUMNS : (int) columns;
 }
 

@@ -3,7 +3,7 @@
  *
  * vpdpbusd multiplies unsigned codes with signed activations and adds four
  * products to each of 16 rows. The zero point enters as one more product, with the
- * sums of the activations, which also clears the accumulator.
+ * sums of the activations.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -44,9 +44,17 @@ INLINE void look_up(const int8_t table[16], int zero, ints w[8])
         w[i] = (ints) _mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), (__m512i) w[i]);
 }
 
-INLINE ints pair_sums(ints pairs, const uint8_t *sum)
+INLINE ints pick_bytes(ints v, int a, int b, int c, int d)
 {
-    return (ints) _mm512_dpwssd_epi32(_mm512_setzero_si512(), (__m512i) pairs, (__m512i) broadcast(sum));
+    const int pick = (a & 255) | (b & 255) << 8 | (c & 255) << 16 | (int) ((unsigned) d << 24);
+    const int step = (a >= 0 ? 4 : 0) | (b >= 0 ? 4 : 0) << 8 | (c >= 0 ? 4 : 0) << 16 | (d >= 0 ? 4 : 0) << 24;
+    __m128i at = _mm_setr_epi32(pick, pick + step, pick + 2 * step, pick + 3 * step);
+    return (ints) _mm512_shuffle_epi8((__m512i) v, _mm512_broadcast_i32x4(at));
+}
+
+INLINE ints add_pairs(ints to, ints pairs, const uint8_t *sum)
+{
+    return (ints) _mm512_dpwssd_epi32((__m512i) to, (__m512i) pairs, (__m512i) broadcast(sum));
 }
 
 /* Compilers load and broadcast q in an instruction of its own and copy s around it, which costs a tenth of the tile. */
@@ -57,6 +65,7 @@ INLINE ints dot4(ints s, ints w, const uint8_t *q)
     return (ints) sum;
 }
 
+/* The sums of both halves of a block. The first begins with what the zero point adds, if it has no scale of its own. */
 INLINE void block_sums(enum tensor_type type, const ints w[8], const uint8_t *q, const uint8_t *sum, ints s[2])
 {
     const int zero = zero_point(type), low = -zero & 0xffff, high = (int) ((unsigned) -zero << 16);
@@ -64,10 +73,10 @@ INLINE void block_sums(enum tensor_type type, const ints w[8], const uint8_t *q,
     __asm__("" : "+r"(q));
     s[0] = s[1] = dwords(0);
     if (zero && has_two_scales(type)) {
-        s[0] = pair_sums(dwords(low), sum);
-        s[1] = pair_sums(dwords(high), sum);
+        s[0] = add_pairs(dwords(0), dwords(low), sum);
+        s[1] = add_pairs(dwords(0), dwords(high), sum);
     } else if (zero) {
-        s[0] = pair_sums(dwords(low | high), sum);
+        s[0] = add_pairs(dwords(0), dwords(low | high), sum);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
@@ -85,19 +94,59 @@ INLINE void add_block(enum tensor_type type, const int n, const uint8_t *chunk, 
                       const struct scales s[PARTS], const uint8_t *const column[], const struct place *at,
                       floats y[PARTS][WIDEST])
 {
+    ints w[8];
+    load_codes(type, chunk, first, i, w);
+#pragma GCC unroll 16
+    for (int c = 0; c < n; c++) {
+        ints sum[2];
+        block_sums(type, w, column[c] + at->q, column[c] + at->sum, sum);
+        floats t = to_floats(sum[0] + sum[1]) * s->scale[first + i];
+        y[0][c] = add_product(type, t, s, column[c], at, y[0][c]);
+    }
+}
+
+INLINE int widest_tile(enum tensor_type type)
+{
+    return WIDEST;
+}
+
+INLINE bool is_written_out(enum tensor_type type, const int n)
+{
+    return has_two_scales(type) ? n <= 4 : n > 1 && n <= 8;
+}
+
+INLINE ints signed_code(ints line, int i)
+{
+    return (ints) to_floats(signed_byte(line, i));
+}
+
+INLINE ints unsigned_code(ints line, int i)
+{
+    return (ints) to_floats(byte_of(line, i));
+}
+
+INLINE floats group_sum(const enum tensor_type type, floats sum)
+{
+    return sum;
+}
+
+INLINE void add_scaled(enum tensor_type type, const int n, const uint8_t *chunk, int first, const int i,
+                       const struct scales s[PARTS], const uint8_t *const column[], const struct place *at,
+                       floats group[PARTS][WIDEST])
+{
     int g = first + i;
     ints w[8];
     load_codes(type, chunk, first, i, w);
 #pragma GCC unroll 16
     for (int c = 0; c < n; c++) {
         ints sum[2];
-        floats t;
         block_sums(type, w, column[c] + at->q, column[c] + at->sum, sum);
-        if (has_two_scales(type))
-            t = fmadd(to_floats(sum[1]), s->scale[2 * g + 1], to_floats(sum[0]) * s->scale[2 * g]);
-        else
-            t = to_floats(sum[0] + sum[1]) * s->scale[g];
-        y[0][c] = add_product(type, t, s, g, column[c], at, y[0][c]);
+        if (has_two_scales(type)) {
+            floats t = to_floats(sum[0]) * (floats) s->code[2 * g];
+            group[0][c] += fmadd(to_floats(sum[1]), (floats) s->code[2 * g + 1], t);
+        } else {
+            group[0][c] = fmadd(to_floats(sum[0] + sum[1]), (floats) s->code[g], group[0][c]);
+        }
     }
 }
 

@@ -10,71 +10,100 @@
 /* Scales                                                              */
 /* ------------------------------------------------------------------ */
 
-/* What the scales of a chunk become: one or two per block, perhaps a minimum. */
+/* What the scales of a chunk become. */
 struct scales {
-    floats scale[16], min[8];
-    ints mins[8]; /* Q2_K: two per block, as words */
-    floats dmin;
+    floats scale[4], min[1]; /* formats with blocks of 32 */
+    ints code[16];           /* superblocks: one or two per block, as add_scaled() wants them */
+    ints pair[8];            /* words that meet those of the sums: minimums, or scales times the zero point */
+    floats d, dmin;
 };
 
+/* What add_scaled() wants of scale i of a line's four, and of unsigned ones. */
+INLINE ints signed_code(ints line, int i);
+INLINE ints unsigned_code(ints line, int i);
+
+/* Bytes i and j of every dword, as words. */
+INLINE ints byte_pair(ints line, int i, int j)
+{
+    return pick_bytes(line, i, -1, j, -1);
+}
+
+/* Likewise with their signs, times the zero point: 32 or 4. As the upper bytes of words they are times 256. */
+INLINE ints zero_pair(const enum tensor_type type, ints line, int i, int j)
+{
+    return words_right(pick_bytes(line, -1, i, -1, j), type == TENSOR_Q6_K ? 3 : 6);
+}
+
 /* Q4_K, Q5_K: six bits each; the last four scales and minimums are put together from two places. */
-INLINE void scales_with_mins(const uint8_t *chunk, struct scales *s)
+INLINE void scales_with_mins(const enum tensor_type type, const uint8_t *chunk, struct scales *s)
 {
     ints head = load(chunk, 0), a = load(chunk, 1), b = load(chunk, 2), c = load(chunk, 3);
-    floats d = low_half(head), dmin = high_half(head);
     const ints top = all_bytes(0x30);
-    ints scale[2] = {bits(a, 0, 63), or_masked(bits(c, 0, 15), shift_right(a, 2), top)};
-    ints min[2] = {bits(b, 0, 63), or_masked(bits(c, 4, 15), shift_right(b, 2), top)};
+    ints scales[2] = {bits(a, 0, 63), or_masked(bits(c, 0, 15), shift_right(a, 2), top)};
+    ints mins[2] = {bits(b, 0, 63), or_masked(bits(c, 4, 15), shift_right(b, 2), top)};
+    s->d = low_half(head);
+    s->dmin = high_half(head);
 #pragma GCC unroll 8
-    for (int g = 0; g < 8; g++) {
-        s->scale[g] = d * to_floats(byte_of(scale[g / 4], g % 4));
-        s->min[g] = dmin * to_floats(byte_of(min[g / 4], g % 4));
-    }
+    for (int g = 0; g < 8; g++)
+        s->code[g] = unsigned_code(scales[g / 4], g % 4);
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; p++)
+        s->pair[p] = byte_pair(mins[p / 2], p % 2 * 2, p % 2 * 2 + 1);
 }
 
 INLINE void scales_q2_k(const uint8_t *chunk, struct scales *s)
 {
-    floats d = low_half(load(chunk, 0));
+    s->d = low_half(load(chunk, 0));
     s->dmin = high_half(load(chunk, 0));
-#pragma GCC unroll 8
-    for (int g = 0; g < 8; g++) {
-        ints pair = shift_right(load(chunk, 1 + g / 2), g % 2 * 16);
-        s->scale[2 * g] = d * to_floats(pair & dwords(15));
-        s->scale[2 * g + 1] = d * to_floats(shift_right(pair, 8) & dwords(15));
-        s->mins[g] = (shift_right(pair, 4) & dwords(15)) | (shift_left(pair, 4) & dwords(0x000f0000));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        ints line = load(chunk, 1 + i), scales = bits(line, 0, 15), mins = bits(line, 4, 15);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++)
+            s->code[4 * i + j] = unsigned_code(scales, j);
+        s->pair[2 * i] = byte_pair(mins, 0, 1);
+        s->pair[2 * i + 1] = byte_pair(mins, 2, 3);
     }
+}
+
+/* Q3_K, Q6_K: the scales of two blocks. */
+INLINE void two_signed_scales(const enum tensor_type type, int i, ints line, struct scales *s)
+{
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++)
+        s->code[4 * i + j] = signed_code(line, j);
+    s->pair[2 * i] = zero_pair(type, line, 0, 1);
+    s->pair[2 * i + 1] = zero_pair(type, line, 2, 3);
 }
 
 INLINE void scales_q3_k(const uint8_t *chunk, struct scales *s)
 {
-    floats d = low_half(load(chunk, 0));
     ints high = load(chunk, 3);
+    s->d = low_half(load(chunk, 0));
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
         ints top = i < 2 ? shift_left(high, 4 - 2 * i) : shift_right(high, 2 * i - 4);
         ints scale = or_masked(bits(load(chunk, 1 + i % 2), i / 2 * 4, 15), top, all_bytes(0x30));
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++)
-            s->scale[4 * i + j] = d * to_floats(byte_of(scale, j) - dwords(32));
+        two_signed_scales(TENSOR_Q3_K, i, subtract_bytes(scale, 32), s);
     }
 }
 
 INLINE void scales_q6_k(const uint8_t *chunk, struct scales *s)
 {
-    floats d = low_half(load(chunk, 0));
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; i++)
-        s->scale[i] = d * to_floats(shift_left(load(chunk, 1 + i / 4), 24 - i % 4 * 8) >> 24);
+    s->d = low_half(load(chunk, 0));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        two_signed_scales(TENSOR_Q6_K, i, load(chunk, 1 + i), s);
 }
 
 INLINE void scales_iq4_xs(const uint8_t *chunk, struct scales *s)
 {
     ints head = load(chunk, 0), low = load(chunk, 1);
-    floats d = low_half(head);
+    s->d = low_half(head);
 #pragma GCC unroll 8
     for (int g = 0; g < 8; g++) {
         ints scale = or_masked(shift_right(low, 4 * g) & dwords(15), shift_right(head, 12 + 2 * g), dwords(0x30));
-        s->scale[g] = d * to_floats(scale - dwords(32));
+        s->code[g] = signed_code(scale - dwords(32), 0);
     }
 }
 
@@ -97,7 +126,7 @@ INLINE void load_scales(const enum tensor_type type, const uint8_t *chunk, struc
     case TENSOR_Q2_K: scales_q2_k(chunk, s); break;
     case TENSOR_Q3_K: scales_q3_k(chunk, s); break;
     case TENSOR_Q4_K:
-    case TENSOR_Q5_K: scales_with_mins(chunk, s); break;
+    case TENSOR_Q5_K: scales_with_mins(type, chunk, s); break;
     case TENSOR_Q6_K: scales_q6_k(chunk, s); break;
     case TENSOR_IQ4_XS: scales_iq4_xs(chunk, s); break;
     case TENSOR_MXFP4:

@@ -3,18 +3,27 @@
  *
  * A row of a quantised matrix times a quantised column. For each block of 32
  * values, in order, with q the weight's integer code less its zero point, s0 and
- * s1 the exact sums of q * x over the first and second 16 values, and dx, sum and
- * dsum from the column's record (kernel.h):
+ * s1 the exact sums of q * x over the first and second 16 values, and dx, sum,
+ * dsum and block_sum from the column's record (kernel.h):
  *
- *   one scale for 32 values     t = (float) (s0 + s1) * scale
- *   two (Q2_K, Q3_K, Q6_K)      t = fma((float) s1, scale1, (float) s0 * scale0)
- *   Q2_K only, then             t = fma((float) (min0 * sum0 + min1 * sum1), -dmin, t)
+ *   blocks of 32                t = (float) (s0 + s1) * scale
+ *                               y = fma(t, dx, y)
+ *   Q4_1 Q5_1, then             y = fma(min, dsum, y)
+ *
+ * (float) (s0 + s1) is exact: 32 * 128 * 127 at most. Superblocks have integers c for scales. For each
+ * group of four blocks, in order, with t = m = 0 before the first of them:
+ *
+ *   one scale for 32 values     t = t + (float) (c * (s0 + s1))
+ *   two (Q2_K, Q3_K, Q6_K)      t = t + (float) (c0 * s0 + c1 * s1)
+ *   Q4_K Q5_K                   m = m + min * block_sum
+ *   Q2_K                        m = m + (min0 * sum0 + min1 * sum1)
+ *
+ *   after the fourth            t = t * d
+ *   Q2_K Q4_K Q5_K              t = fma((float) m, -dmin, t)
  *   all                         y = fma(t, dx, y)
- *   Q4_1 Q5_1 Q4_K Q5_K, then   y = fma(min, dsum, y)
  *
- * scale is d, or d times the integer scale in the block, which a float holds exactly;
- * min is m, or -(dmin * the integer). (float) s0 and (float) s1 are exact as well:
- * 16 * 32 * 127 for the widest codes with two scales, 32 * 128 * 127 for the others.
+ * A float holds each of the integers that are added to t exactly, 128 * 2 * 32 * 16 * 127 (Q6_K) being the largest:
+ * whether codes are multiplied as integers or as floats makes no difference.
  * A float matrix: y = fma(w, x, y), value after value. A sum over panels goes on from block to block and panel to
  * panel: y begins with 0, or with what is there already.
  *
@@ -28,10 +37,9 @@
 /* One row's 32 values, ready to be multiplied. */
 struct block {
     int q[32];
-    float scale[2];
-    float min;   /* of dsum; 0 without */
-    int mins[2]; /* Q2_K */
-    float dmin;
+    float scale, min;               /* blocks of 32; no minimum: 0 */
+    int code[2], mins[2];           /* superblocks: two scales, which may be the same one; one or two minimums */
+    float d, dmin;
 };
 
 enum { COLUMNS = 16 }; /* that share the decoding of a block */
@@ -107,7 +115,7 @@ static void read_small(enum tensor_type type, const uint8_t *chunk, int g, int r
 {
     static const int8_t iq4[16] = {IQ4_VALUES}, mxfp4[16] = {MXFP4_VALUES};
     uint32_t scales = lane(chunk, 0, row);
-    b->scale[0] = g % 2 ? high_half(scales) : low_half(scales);
+    b->scale = g % 2 ? high_half(scales) : low_half(scales);
     switch (type) {
     case TENSOR_Q4_0:
         nibbles(chunk, 1 + 4 * g, row, b->q);
@@ -138,7 +146,7 @@ static void read_small(enum tensor_type type, const uint8_t *chunk, int g, int r
     default:
         nibbles(chunk, 1 + 4 * g, row, b->q);
         look_up(mxfp4, b->q);
-        b->scale[0] = mxfp4_scale((uint8_t) byte_of(scales, g));
+        b->scale = mxfp4_scale((uint8_t) byte_of(scales, g));
         break;
     }
 }
@@ -151,25 +159,28 @@ static void read_scale_min(const uint8_t *chunk, int g, int row, struct block *b
     int high = byte_of(lane(chunk, 3, row), g % 4);
     int scale = g < 4 ? low & 63 : (high & 15) | low >> 6 << 4;
     int min = g < 4 ? mid & 63 : high >> 4 | mid >> 6 << 4;
-    b->scale[0] = low_half(d) * (float) scale;
-    b->min = -(high_half(d) * (float) min);
+    b->d = low_half(d);
+    b->dmin = high_half(d);
+    b->code[0] = b->code[1] = scale;
+    b->mins[0] = min;
 }
 
 static void read_q2_k(const uint8_t *chunk, int g, int row, struct block *b)
 {
     uint32_t d = lane(chunk, 0, row);
     fields(chunk, 5 + 8 * (g / 4), row, 2 * (g % 4), 2, b->q);
+    b->d = low_half(d);
     b->dmin = high_half(d);
     for (int i = 0; i < 2; i++) {
         int scale = byte_of(lane(chunk, 1 + g / 2, row), g % 2 * 2 + i);
-        b->scale[i] = low_half(d) * (float) (scale & 15);
+        b->code[i] = scale & 15;
         b->mins[i] = scale >> 4;
     }
 }
 
 static void read_q3_k(const uint8_t *chunk, int g, int row, struct block *b)
 {
-    float d = low_half(lane(chunk, 0, row));
+    b->d = low_half(lane(chunk, 0, row));
     fields(chunk, 12 + 8 * (g / 4), row, 2 * (g % 4), 2, b->q);
     add_fields(chunk, 4, row, g, 1, 2, b->q);
     subtract(4, b->q);
@@ -177,19 +188,19 @@ static void read_q3_k(const uint8_t *chunk, int g, int row, struct block *b)
         int n = 2 * g + i;
         int low = byte_of(lane(chunk, 1 + n / 4 % 2, row), n % 4) >> n / 8 * 4 & 15;
         int high = byte_of(lane(chunk, 3, row), n % 4) >> n / 4 * 2 & 3;
-        b->scale[i] = d * (float) ((low | high << 4) - 32);
+        b->code[i] = (low | high << 4) - 32;
     }
 }
 
 static void read_q6_k(const uint8_t *chunk, int g, int row, struct block *b)
 {
     int h = g / 4, s = g % 4;
-    float d = low_half(lane(chunk, 0, row));
+    b->d = low_half(lane(chunk, 0, row));
     fields(chunk, 5 + 24 * h + s % 2 * 16, row, s / 2 * 4, 4, b->q);
     add_fields(chunk, 13 + 24 * h, row, 2 * s, 2, 4, b->q);
     subtract(32, b->q);
     for (int i = 0; i < 2; i++)
-        b->scale[i] = d * (float) (int8_t) byte_of(lane(chunk, 1 + g / 2, row), g % 2 * 2 + i);
+        b->code[i] = (int8_t) byte_of(lane(chunk, 1 + g / 2, row), g % 2 * 2 + i);
 }
 
 static void read_iq4_xs(const uint8_t *chunk, int g, int row, struct block *b)
@@ -199,13 +210,13 @@ static void read_iq4_xs(const uint8_t *chunk, int g, int row, struct block *b)
     int scale = (int) ((lane(chunk, 1, row) >> 4 * g & 15) | (head >> (16 + 2 * g) & 3) << 4);
     nibbles(chunk, 2 + 4 * g, row, b->q);
     look_up(iq4, b->q);
-    b->scale[0] = low_half(head) * (float) (scale - 32);
+    b->d = low_half(head);
+    b->code[0] = b->code[1] = scale - 32;
 }
 
 /* Block g of a chunk, as one row sees it. */
 static void read_block(enum tensor_type type, const uint8_t *chunk, int g, int row, struct block *b)
 {
-    b->min = 0;
     switch (type) {
     case TENSOR_Q2_K: read_q2_k(chunk, g, row, b); break;
     case TENSOR_Q3_K: read_q3_k(chunk, g, row, b); break;
@@ -237,30 +248,42 @@ static float add_block(enum tensor_type type, const struct block *b, const void 
 {
     size_t n = (size_t) n_in;
     const int8_t *q = (const int8_t *) x + 32 * i;
-    const int16_t *sum = act_q8_sum(x, n) + 2 * i;
-    int s0 = dot16(b->q, q), s1 = dot16(b->q + 16, q + 16);
-    float t;
-    if (type == TENSOR_Q2_K || type == TENSOR_Q3_K || type == TENSOR_Q6_K)
-        t = fmaf((float) s1, b->scale[1], (float) s0 * b->scale[0]);
-    else
-        t = (float) (s0 + s1) * b->scale[0];
-    if (type == TENSOR_Q2_K)
-        t = fmaf((float) (b->mins[0] * sum[0] + b->mins[1] * sum[1]), -b->dmin, t);
-    y = fmaf(t, act_q8_d(x, n)[i], y);
-    if (type == TENSOR_Q4_1 || type == TENSOR_Q5_1 || type == TENSOR_Q4_K || type == TENSOR_Q5_K)
-        y = fmaf(b->min, act_q8_dsum(x, n)[i], y);
-    return y;
+    y = fmaf((float) (dot16(b->q, q) + dot16(b->q + 16, q + 16)) * b->scale, act_q8_d(x, n)[i], y);
+    return type == TENSOR_Q4_1 || type == TENSOR_Q5_1 ? fmaf(b->min, act_q8_dsum(x, n)[i], y) : y;
+}
+
+/* y plus group number i of a row times the same group of a column. */
+static float add_group(enum tensor_type type, const struct block b[4], const void *x, int n_in, int i, float y)
+{
+    size_t n = (size_t) n_in;
+    const int16_t *sum = act_q8_sum(x, n) + 8 * i, *block_sum = act_q8_block_sum(x, n) + 4 * i;
+    float t = 0;
+    int m = 0;
+    for (int j = 0; j < 4; j++) {
+        const int8_t *q = (const int8_t *) x + ACT_GROUP * i + 32 * j;
+        t += (float) (b[j].code[0] * dot16(b[j].q, q) + b[j].code[1] * dot16(b[j].q + 16, q + 16));
+        m += type == TENSOR_Q2_K ? b[j].mins[0] * sum[2 * j] + b[j].mins[1] * sum[2 * j + 1]
+                                 : b[j].mins[0] * block_sum[j];
+    }
+    t *= b[0].d;
+    if (type == TENSOR_Q2_K || type == TENSOR_Q4_K || type == TENSOR_Q5_K)
+        t = fmaf((float) m, -b[0].dmin, t);
+    return fmaf(t, act_q8_d(x, n)[i], y);
 }
 
 /* sum[c] plus row r of a panel times x[c], for n columns. */
 static void add_row_q8(enum tensor_type type, int blocks, int lines, const uint8_t *panel, int r, int n_in,
                        const void *const x[], int n, float sum[])
 {
-    for (int i = 0; i < n_in / 32; i++) {
-        struct block b;
-        read_block(type, panel + (size_t) (i / blocks * lines) * PANEL_LINE, i % blocks, r, &b);
+    const int step = weight_act_form(type) == ACT_GROUPS ? 4 : 1;
+    for (int i = 0; i < n_in / 32; i += step) {
+        struct block b[4];
+        memset(b, 0, sizeof b);
+        for (int j = 0; j < step; j++)
+            read_block(type, panel + (size_t) (i / blocks * lines) * PANEL_LINE, i % blocks + j, r, &b[j]);
         for (int c = 0; c < n; c++)
-            sum[c] = add_block(type, &b, x[c], n_in, i, sum[c]);
+            sum[c] = step == 4 ? add_group(type, b, x[c], n_in, i / 4, sum[c])
+                               : add_block(type, b, x[c], n_in, i, sum[c]);
     }
 }
 

@@ -17,10 +17,16 @@
  *   fmadd()         a * b + c in one rounding; fnmadd() is c - a * b
  *   or_masked()     a, and those bits of b that mask has
  *   move_bit()      bit `from` of every byte to bit `to`, both variable; the other bits are junk
+ *   pick_bytes()    four bytes of every dword
  *   look_up()       every byte below 16 replaced by that entry of a table
- *   together()      how many of a line's registers add_block() takes at once
+ *   together()      how many of a line's registers are taken at once
  *   add_block()     one block of all columns, by way of add_product()
- *   pair_sums()     the two words of every dword times two words of a column
+ *   signed_code()   the integer scale of a block, as add_scaled() wants it; unsigned_code()
+ *   add_scaled()    one block of a superblock times its scale
+ *   group_sum()     a group's sum as that leaves it, as a float
+ *   is_written_out()  whether a superblock's groups are written out one after the other
+ *   widest_tile()   columns that a tile has at most
+ *   add_pairs()     to integers the two words of every dword times two words of a column
  *   store()         the first rows of a result
  *   load_sums()     and back again
  *
@@ -53,11 +59,18 @@ INLINE floats fnmadd(floats a, floats b, floats c);
 INLINE ints or_masked(ints a, ints b, ints mask);
 INLINE ints move_bit(ints v, int from, int to);
 INLINE void look_up(const int8_t table[16], int zero, ints w[8]);
-INLINE ints pair_sums(ints pairs, const uint8_t *sum);
+INLINE ints add_pairs(ints to, ints pairs, const uint8_t *sum);
 INLINE void store(float *y, int n_rows, const floats sum[PARTS]);
 INLINE void load_sums(const float *y, int n_rows, floats sum[PARTS]);
 
-/* Where y gets a scale for each half of a block, and where it gets a minimum. */
+/* Superblocks of 256: integer scales, and activations that share a scale in groups of four blocks. */
+INLINE bool has_groups(const enum tensor_type type)
+{
+    return type == TENSOR_Q2_K || type == TENSOR_Q3_K || type == TENSOR_Q4_K || type == TENSOR_Q5_K ||
+           type == TENSOR_Q6_K || type == TENSOR_IQ4_XS;
+}
+
+/* Where a block has a scale for each half, and where it has a minimum. */
 INLINE bool has_two_scales(const enum tensor_type type)
 {
     return type == TENSOR_Q2_K || type == TENSOR_Q3_K || type == TENSOR_Q6_K;
@@ -65,7 +78,8 @@ INLINE bool has_two_scales(const enum tensor_type type)
 
 INLINE bool has_min(const enum tensor_type type)
 {
-    return type == TENSOR_Q4_1 || type == TENSOR_Q5_1 || type == TENSOR_Q4_K || type == TENSOR_Q5_K;
+    return type == TENSOR_Q4_1 || type == TENSOR_Q5_1 || type == TENSOR_Q2_K || type == TENSOR_Q4_K ||
+           type == TENSOR_Q5_K;
 }
 
 /* What was added to the codes to make them unsigned. */
@@ -139,6 +153,28 @@ INLINE ints bits(ints v, int from, int mask)
     return shift_right(v, from) & all_bytes(mask);
 }
 
+typedef int8_t bytes8 __attribute__((vector_size(VECTOR)));
+typedef int16_t words16 __attribute__((vector_size(VECTOR)));
+
+/* Four bytes of every dword, by number; -1 is a zero. */
+INLINE ints pick_bytes(ints v, int a, int b, int c, int d);
+
+INLINE ints words_right(ints v, int by)
+{
+    return (ints) ((words16) v >> by);
+}
+
+INLINE ints subtract_bytes(ints v, int value)
+{
+    return (ints) ((bytes8) v - (bytes8) all_bytes(value));
+}
+
+/* Byte i of every dword, with its sign. */
+INLINE ints signed_byte(ints v, int i)
+{
+    return shift_left(v, 24 - 8 * i) >> 24;
+}
+
 INLINE ints byte_of(ints v, int i)
 {
     return shift_right(v, 8 * i) & dwords(255);
@@ -150,21 +186,17 @@ INLINE ints byte_of(ints v, int i)
 /* Tiles                                                               */
 /* ------------------------------------------------------------------ */
 
-/* Where the parts of a block lie in a column's record. */
+/* Where the parts of a block lie in a column's record; sums are those that meet the block's minimum, kernel.h. */
 struct place {
-    size_t q, d, sum, dsum;
+    size_t q, d, sum, block_sum;
 };
 
 /* Adds the block of weights and activations whose product, of codes and scales, is t. */
-INLINE floats add_product(const enum tensor_type type, floats t, const struct scales *s, int g, const uint8_t *x,
+INLINE floats add_product(const enum tensor_type type, floats t, const struct scales *s, const uint8_t *x,
                           const struct place *at, floats y)
 {
-    if (type == TENSOR_Q2_K)
-        t = fnmadd(to_floats(pair_sums(s->mins[g], x + at->sum)), s->dmin, t);
     y = fmadd(t, broadcast_float(x + at->d), y);
-    if (type == TENSOR_Q4_K || type == TENSOR_Q5_K)
-        return fnmadd(s->min[g], broadcast_float(x + at->dsum), y);
-    return has_min(type) ? fmadd(s->min[g], broadcast_float(x + at->dsum), y) : y;
+    return has_min(type) ? fmadd(s->min[0], broadcast_float(x + at->block_sum), y) : y;
 }
 
 INLINE int together(enum tensor_type type);
@@ -174,37 +206,49 @@ INLINE void add_block(enum tensor_type type, const int n, const uint8_t *chunk, 
                       const struct scales s[PARTS], const uint8_t *const column[], const struct place *at,
                       floats y[PARTS][WIDEST]);
 
+/* What is fetched while blocks are multiplied. */
+struct fetching {
+    enum cpu_fetch how;
+    const uint8_t *ahead, *near;
+};
+
 /*
- * n_blocks of a chunk, likewise. Every line has to be fetched ahead or none: the processor's own fetching
- * stops where ours begins, and one line in 50 that is missed halves the speed. Hence the rounding up.
+ * Every line has to be fetched ahead or none: the processor's own fetching stops where ours begins, and one line in
+ * 50 that is missed halves the speed. Hence n_lines is rounded up.
  */
-INLINE void add_chunk(const enum tensor_type type, const int blocks, const int lines, const int n, const uint8_t *chunk,
-                      int n_blocks, enum cpu_fetch fetch, const uint8_t *ahead, const uint8_t *near,
-                      const uint8_t *const column[], struct place at, floats y[PARTS][WIDEST])
+INLINE void fetch_lines(const int n, const int n_lines, struct fetching *f)
 {
-    const int unrolled = has_two_scales(type) ? 4 : blocks > 2 ? 2 : blocks;
-    const int n_ahead = (lines * unrolled + blocks - 1) / blocks;
+    for (int i = 0; f->how == CPU_FETCH_L1 && i < n_lines; i++, f->ahead += PANEL_LINE)
+        _mm_prefetch(f->ahead, _MM_HINT_T0);
+    for (int i = 0; f->how == CPU_FETCH_L2 && i < n_lines; i++, f->ahead += PANEL_LINE)
+        _mm_prefetch(f->ahead, _MM_HINT_T1);
+    for (int i = 0; n == 1 && f->how == CPU_FETCH_L2 && i < n_lines; i++, f->near += PANEL_LINE)
+        _mm_prefetch(f->near, _MM_HINT_T0);
+}
+
+/* n_blocks of a chunk, likewise. */
+INLINE void add_chunk(const enum tensor_type type, const int blocks, const int lines, const int n, const uint8_t *chunk,
+                      int n_blocks, struct fetching fetch, const uint8_t *const column[], struct place at,
+                      floats y[PARTS][WIDEST])
+{
+    const int unrolled = blocks > 2 ? 2 : blocks;
     struct scales s[PARTS];
 #pragma GCC unroll 2
     for (int p = 0; p < together(type); p++)
         load_scales(type, chunk + p * VECTOR, &s[p]);
     for (int first = 0; first < n_blocks; first += unrolled) {
-        for (int i = 0; fetch == CPU_FETCH_L1 && i < n_ahead; i++, ahead += PANEL_LINE)
-            _mm_prefetch(ahead, _MM_HINT_T0);
-        for (int i = 0; fetch == CPU_FETCH_L2 && i < n_ahead; i++, ahead += PANEL_LINE)
-            _mm_prefetch(ahead, _MM_HINT_T1);
-        for (int i = 0; n == 1 && fetch == CPU_FETCH_L2 && i < n_ahead; i++, near += PANEL_LINE)
-            _mm_prefetch(near, _MM_HINT_T0);
+        fetch_lines(n, (lines * unrolled + blocks - 1) / blocks, &fetch);
 #pragma GCC unroll 4
         for (int i = 0; i < unrolled; i++) {
-            /* Only a format with blocks of 32 values can end inside its chunk. */
-            if (i > 0 && blocks < 8 && first + i == n_blocks)
+            if (i > 0 && first + i == n_blocks)
                 break;
             add_block(type, n, chunk, first, i, s, column, &at, y);
-            at = (struct place){at.q + 32, at.d + 4, at.sum + 4, at.dsum + 4};
+            at = (struct place){at.q + 32, at.d + 4, at.sum + 4, at.block_sum + 4};
         }
     }
 }
+
+#include "kernel/matmul_superblock.h"
 
 /* So many bytes on from p, where after left bytes next follows. */
 INLINE const uint8_t *further(const uint8_t *p, size_t bytes, size_t left, const uint8_t *next)
@@ -242,7 +286,7 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
     const uint8_t *column[WIDEST];
     floats sum[PARTS][WIDEST];
     int n_in = a->n_in;
-    size_t size = (size_t) n_in, d = size, sums = d + size / 8, dsum = sums + size / 8;
+    size_t size = (size_t) n_in, d = size, sums = d + size / 8, block_sums = sums + size / 8;
     start_sums(n, a, first, sum);
     size_t bytes = (size_t) ((n_in / 32 + blocks - 1) / blocks * lines) * PANEL_LINE;
     for (int panel = 0; panel < a->n_panels; panel++) {
@@ -258,11 +302,16 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
             int left = n_in / 32 - b, n_blocks = blocks < 8 && left < blocks ? left : blocks;
             size_t i = (size_t) b, left_here = (size_t) (end - chunk);
             const uint8_t *far = further(chunk, ahead, left_here, next), *near = further(chunk, NEAR, left_here, next);
-            struct place at = {32 * i, d + 4 * i, sums + 4 * i, dsum + 4 * i};
+            struct place at = {32 * i, d + 4 * i, sums + 4 * i, block_sums + 4 * i};
+            struct place group = {32 * i, d + i, sums + 4 * i, block_sums + 2 * i};
 #pragma GCC unroll 2
-            for (int p = 0; p < PARTS; p += together(type))
-                add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks,
-                          p == 0 ? a->fetch : CPU_FETCH_NOTHING, far, near, column, at, sum + p);
+            for (int p = 0; p < PARTS; p += together(type)) {
+                struct fetching fetch = {p == 0 ? a->fetch : CPU_FETCH_NOTHING, far, near};
+                if (has_groups(type))
+                    add_superblock(type, lines, n, chunk + p * VECTOR, fetch, column, group, sum + p);
+                else
+                    add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, fetch, column, at, sum + p);
+            }
         }
     }
     store_sums(n, a, first, sum);
@@ -321,10 +370,11 @@ static int tile_width(int left)
     return left <= 18 ? widths[left] : WIDEST;
 }
 
-static void all_tiles(const tile_function tiles[], const struct panel_product *a)
+static void all_tiles(const tile_function tiles[], int widest, const struct panel_product *a)
 {
     for (int c = 0, n; c < a->n_cols; c += n) {
         n = tile_width(a->n_cols - c);
+        n = n < widest ? n : widest;
         tiles[n](a, c);
     }
 }
@@ -349,7 +399,7 @@ static void all_tiles(const tile_function tiles[], const struct panel_product *a
     PRODUCT_HEAD(level, name)                                                   \
     {                                                                           \
         static const tile_function tiles[WIDEST + 1] = {ENTRIES(name)};         \
-        all_tiles(tiles, a);                                                    \
+        all_tiles(tiles, widest_tile(type), a);                                 \
     }
 #define PRODUCT_Q8(level, name, type, blocks, lines) TILES(TILE_Q8, name, type, blocks, lines) PRODUCT(level, name, type)
 #define PRODUCT_FLOAT(level, name, type) TILES(TILE_FLOAT, name, type) PRODUCT(level, name, type)

@@ -47,9 +47,12 @@ const struct panel_layout *panel_layout(enum tensor_type type)
     return (unsigned) type < TENSOR_TYPES && layouts[type].values ? &layouts[type] : NULL;
 }
 
-bool weight_wants_q8(enum tensor_type type)
+enum act_form weight_act_form(enum tensor_type type)
 {
-    return type != TENSOR_F32 && type != TENSOR_F16 && type != TENSOR_BF16;
+    const struct panel_layout *layout = panel_layout(type);
+    if (type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16)
+        return ACT_FLOATS;
+    return layout && layout->values == 256 ? ACT_GROUPS : ACT_BLOCKS;
 }
 
 size_t panel_size(enum tensor_type type, int n_in)

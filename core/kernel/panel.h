@@ -114,21 +114,21 @@ static inline uint32_t spread_dword(uint32_t x)
 #define IQ4_VALUES -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
 #define MXFP4_VALUES 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
 
-/* An act_q8 record that is being written. */
+/* A record that is being written. */
 struct act_q8 {
     int8_t *q;
     float *d, *dsum;
-    int16_t *sum;
+    int16_t *sum, *block_sum;
 };
 
 static inline struct act_q8 act_q8_at(void *row, int n)
 {
     size_t size = (size_t) n;
     return (struct act_q8){row, (float *) act_q8_d(row, size), (float *) act_q8_dsum(row, size),
-                           (int16_t *) act_q8_sum(row, size)};
+                           (int16_t *) act_q8_sum(row, size), (int16_t *) act_q8_block_sum(row, size)};
 }
 
-/* d of a block from the largest bits of its values without their sign. Not positive: all of its q are 0. */
+/* d of a block or group from the largest bits of its values without their sign. Not positive: all of its q are 0. */
 static inline float act_q8_scale(uint32_t max)
 {
     if (max >= 0x7f800000)
@@ -170,7 +170,8 @@ static inline uint32_t panel_small_dword(const struct panel_layout *layout, cons
 #define PANEL_DECLARE(level)                                                                                      \
     void interleave_##level(const struct panel_layout *layout, const uint8_t *src, size_t row_size, int n_chunks, \
                             uint8_t *panel);                                                                      \
-    void quantize_row_##level(const float *x, int n, void *row);                                                  \
+    void quantize_blocks_##level(const float *x, int n, void *row);                                               \
+    void quantize_groups_##level(const float *x, int n, void *row);                                               \
     PANEL_Q8_TYPES(PRODUCT_DECLARE_Q8, level)                                                                     \
     PANEL_FLOAT_TYPES(PRODUCT_DECLARE_FLOAT, level)
 

@@ -29,27 +29,52 @@ static inline __m256i without_sign(const float *x)
     return _mm256_and_si256(_mm256_loadu_si256((const void *) x), _mm256_set1_epi32(0x7fffffff));
 }
 
-static inline uint32_t largest_bits(const float *x)
+/* The largest of 32 values' bits, in some of eight lanes. */
+static inline __m256i largest32(const float *x)
 {
-    __m256i max = _mm256_max_epi32(_mm256_max_epi32(without_sign(x), without_sign(x + 8)),
-                                   _mm256_max_epi32(without_sign(x + 16), without_sign(x + 24)));
+    return _mm256_max_epi32(_mm256_max_epi32(without_sign(x), without_sign(x + 8)),
+                            _mm256_max_epi32(without_sign(x + 16), without_sign(x + 24)));
+}
+
+static inline uint32_t largest_lane(__m256i max)
+{
     __m128i four = _mm_max_epi32(_mm256_castsi256_si128(max), _mm256_extracti128_si256(max, 1));
     four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
     return (uint32_t) _mm_cvtsi128_si32(_mm_max_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
 }
 
-void quantize_row_avx2(const float *x, int n, void *row)
+/* d is not 0. Returns the sum. */
+static inline int quantize_block(const float *x, float d, int b, const struct act_q8 *act)
 {
-    static const float zeros[32];
+    __m256 divisor = _mm256_set1_ps(d);
+    act->sum[2 * b] = quantize16(x, divisor, act->q + 32 * b);
+    act->sum[2 * b + 1] = quantize16(x + 16, divisor, act->q + 32 * b + 16);
+    return act->sum[2 * b] + act->sum[2 * b + 1];
+}
+
+static const float zeros[ACT_GROUP];
+
+void quantize_blocks_avx2(const float *x, int n, void *row)
+{
     struct act_q8 act = act_q8_at(row, n);
-    for (int b = 0; b < n / 32; b++) {
-        float d = act_q8_scale(largest_bits(x + 32 * b));
-        const float *block = d > 0 ? x + 32 * b : zeros;
-        __m256 divisor = _mm256_set1_ps(d > 0 ? d : 1);
-        act.sum[2 * b] = quantize16(block, divisor, act.q + 32 * b);
-        act.sum[2 * b + 1] = quantize16(block + 16, divisor, act.q + 32 * b + 16);
+    for (int b = 0; b < n / ACT_BLOCK; b++, x += ACT_BLOCK) {
+        float d = act_q8_scale(largest_lane(largest32(x)));
         act.d[b] = d;
-        act.dsum[b] = d * (float) (act.sum[2 * b] + act.sum[2 * b + 1]);
+        act.dsum[b] = d * (float) quantize_block(d > 0 ? x : zeros, d > 0 ? d : 1, b, &act);
+    }
+}
+
+void quantize_groups_avx2(const float *x, int n, void *row)
+{
+    struct act_q8 act = act_q8_at(row, n);
+    for (int g = 0; g < n / ACT_GROUP; g++, x += ACT_GROUP) {
+        __m256i max = _mm256_max_epi32(_mm256_max_epi32(largest32(x), largest32(x + 32)),
+                                       _mm256_max_epi32(largest32(x + 64), largest32(x + 96)));
+        float d = act_q8_scale(largest_lane(max));
+        const float *from = d > 0 ? x : zeros;
+        act.d[g] = d;
+        for (int b = 0; b < 4; b++)
+            act.block_sum[4 * g + b] = (int16_t) quantize_block(from + 32 * b, d > 0 ? d : 1, 4 * g + b, &act);
     }
 }
 #endif

@@ -17,21 +17,48 @@ static inline int16_t quantize16(__m512 x, float d, int8_t *q)
     return (int16_t) (_mm_cvtsi128_si32(sum) + _mm_extract_epi16(sum, 4) - 16 * 128);
 }
 
-void quantize_row_avx512(const float *x, int n, void *row)
+static inline __m512i without_sign(const float *x)
+{
+    return _mm512_and_si512(_mm512_loadu_si512(x), _mm512_set1_epi32(0x7fffffff));
+}
+
+/* The largest of 32 values' bits, in some of 16 lanes. */
+static inline __m512i largest32(const float *x)
+{
+    return _mm512_max_epi32(without_sign(x), without_sign(x + 16));
+}
+
+/* d is not 0. Returns the sum. */
+static inline int quantize_block(const float *x, float d, int b, const struct act_q8 *act)
+{
+    act->sum[2 * b] = quantize16(_mm512_loadu_ps(x), d, act->q + 32 * b);
+    act->sum[2 * b + 1] = quantize16(_mm512_loadu_ps(x + 16), d, act->q + 32 * b + 16);
+    return act->sum[2 * b] + act->sum[2 * b + 1];
+}
+
+static const float zeros[ACT_GROUP];
+
+void quantize_blocks_avx512(const float *x, int n, void *row)
 {
     struct act_q8 act = act_q8_at(row, n);
-    const __m512i no_sign = _mm512_set1_epi32(0x7fffffff);
-    for (int b = 0; b < n / 32; b++, x += 32) {
-        __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
-        __m512i max = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(low), no_sign),
-                                       _mm512_and_si512(_mm512_castps_si512(high), no_sign));
-        float d = act_q8_scale((uint32_t) _mm512_reduce_max_epi32(max));
-        if (!(d > 0))
-            low = high = _mm512_setzero_ps();
-        act.sum[2 * b] = quantize16(low, d > 0 ? d : 1, act.q + 32 * b);
-        act.sum[2 * b + 1] = quantize16(high, d > 0 ? d : 1, act.q + 32 * b + 16);
+    for (int b = 0; b < n / ACT_BLOCK; b++, x += ACT_BLOCK) {
+        float d = act_q8_scale((uint32_t) _mm512_reduce_max_epi32(largest32(x)));
         act.d[b] = d;
-        act.dsum[b] = d * (float) (act.sum[2 * b] + act.sum[2 * b + 1]);
+        act.dsum[b] = d * (float) quantize_block(d > 0 ? x : zeros, d > 0 ? d : 1, b, &act);
+    }
+}
+
+void quantize_groups_avx512(const float *x, int n, void *row)
+{
+    struct act_q8 act = act_q8_at(row, n);
+    for (int g = 0; g < n / ACT_GROUP; g++, x += ACT_GROUP) {
+        __m512i max = _mm512_max_epi32(_mm512_max_epi32(largest32(x), largest32(x + 32)),
+                                       _mm512_max_epi32(largest32(x + 64), largest32(x + 96)));
+        float d = act_q8_scale((uint32_t) _mm512_reduce_max_epi32(max));
+        const float *from = d > 0 ? x : zeros;
+        act.d[g] = d;
+        for (int b = 0; b < 4; b++)
+            act.block_sum[4 * g + b] = (int16_t) quantize_block(from + 32 * b, d > 0 ? d : 1, 4 * g + b, &act);
     }
 }
 #endif

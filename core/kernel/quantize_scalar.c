@@ -11,10 +11,10 @@
 
 #include <math.h>
 
-static float block_scale(const float *x)
+static float scale_of(const float *x, int n)
 {
     uint32_t max = 0;
-    for (int i = 0; i < 32; i++) {
+    for (int i = 0; i < n; i++) {
         uint32_t bits = f32_bits(x[i]) & 0x7fffffff;
         max = bits > max ? bits : max;
     }
@@ -32,14 +32,29 @@ static int16_t quantize16(const float *x, float d, int8_t *q)
     return (int16_t) sum;
 }
 
-void quantize_row_scalar(const float *x, int n, void *row)
+static int quantize_block(const float *x, float d, int b, const struct act_q8 *act)
+{
+    act->sum[2 * b] = quantize16(x, d, act->q + 32 * b);
+    act->sum[2 * b + 1] = quantize16(x + 16, d, act->q + 32 * b + 16);
+    return act->sum[2 * b] + act->sum[2 * b + 1];
+}
+
+void quantize_blocks_scalar(const float *x, int n, void *row)
 {
     struct act_q8 act = act_q8_at(row, n);
-    for (int b = 0; b < n / 32; b++) {
-        float d = block_scale(x + 32 * b);
-        act.sum[2 * b] = quantize16(x + 32 * b, d, act.q + 32 * b);
-        act.sum[2 * b + 1] = quantize16(x + 32 * b + 16, d, act.q + 32 * b + 16);
+    for (int b = 0; b < n / ACT_BLOCK; b++, x += ACT_BLOCK) {
+        float d = scale_of(x, ACT_BLOCK);
         act.d[b] = d;
-        act.dsum[b] = d * (float) (act.sum[2 * b] + act.sum[2 * b + 1]);
+        act.dsum[b] = d * (float) quantize_block(x, d, b, &act);
+    }
+}
+
+void quantize_groups_scalar(const float *x, int n, void *row)
+{
+    struct act_q8 act = act_q8_at(row, n);
+    for (int g = 0; g < n / ACT_GROUP; g++) {
+        float d = act.d[g] = scale_of(x, ACT_GROUP);
+        for (int b = 4 * g; b < 4 * g + 4; b++, x += ACT_BLOCK)
+            act.block_sum[b] = (int16_t) quantize_block(x, d, b, &act);
     }
 }

@@ -1,9 +1,9 @@
 /*
- * act.h - rows of activations in the two forms that matrices want
+ * act.h - rows of activations in the forms that matrices want
  *
- * Quantised matrices read 8-bit records, float matrices read floats (kernel.h).
- * A row is quantised once, in whole or block by block, and shared by all
- * matrices that read it.
+ * Float matrices read floats, quantised ones 8-bit records of one of two forms
+ * (kernel.h). A row is quantised once for each form that any matrix reads, in
+ * whole or part by part, and shared by all that do.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -13,12 +13,12 @@
 #include "kernel/kernel.h"
 
 struct act {
-    int n;                  /* values per row */
-    size_t record;          /* bytes of a quantised row; 0 when n has no whole blocks */
-    float *f;               /* rows x n; NULL where nobody reads floats */
-    uint8_t *q;             /* rows x record */
-    const void **f_rows;    /* pointers to each row, for matmul_panels */
-    const void **q_rows;
+    int n;                          /* values per row */
+    size_t record;                  /* bytes of a quantised row */
+    bool wants[ACT_FORMS];          /* whether a matrix reads the form; floats are there in any case */
+    float *f;                       /* rows x n */
+    uint8_t *q[ACT_FORMS];          /* rows x record; NULL where nobody reads them */
+    const void **rows[ACT_FORMS];   /* pointers to each row, for matmul_panels */
 };
 
 static inline float *act_row(const struct act *a, int row)
@@ -29,10 +29,17 @@ static inline float *act_row(const struct act *a, int row)
 /* The rows from `row` on, in the form that w reads. */
 static inline const void *const *act_input(const struct act *a, const struct weight *w, int row)
 {
-    return (weight_wants_q8(w->type) ? a->q_rows : a->f_rows) + row;
+    return a->rows[weight_act_form(w->type)] + row;
 }
 
-/* Quantises values first .. first + n - 1 of a row, both multiples of 32, from x. */
-void act_quantize(const struct kernels *k, const struct act *a, int row, int first, int n, const float *x);
+/* Can parts of n values be quantised by themselves? */
+bool act_divides(const struct act *a, int n);
+
+/* Quantises a row of floats in all forms that are wanted. */
+void act_quantize(const struct kernels *k, const struct act *a, int row);
+
+/* Values first .. first + n - 1 of a row from x, whole blocks or groups, in one form. */
+void act_quantize_part(const struct kernels *k, const struct act *a, enum act_form form, int row, int first, int n,
+                       const float *x);
 
 #endif

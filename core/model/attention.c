@@ -77,19 +77,21 @@ static void walk_pages(struct worker *w, struct item *it)
     }
 }
 
-/* Divides by the sum, and quantises a head at once where blocks do not straddle heads. */
+/* Divides by the sum, and quantises a head at once where neither blocks nor groups straddle heads. */
 static void finish_item(struct worker *w, const struct item *it, struct act *out, bool per_head)
 {
     struct step *s = w->step;
     const struct model_shape *m = &s->model->shape;
+    bool divides = act_divides(out, m->n_v);
     int i = 0;
     for (int r = it->tile->first; r < it->tile->first + it->tile->n; r++)
         for (int h = it->head0; h < it->head0 + it->n_heads; h++, i++) {
             int row = per_head ? r * m->n_heads + h : r, first = per_head ? 0 : h * m->n_v;
             float *o = act_row(out, row) + first;
             s->kernels->scale(1 / it->state[i].sum, it->acc[i], m->n_v, o);
-            if (out->record && m->n_v % 32 == 0)
-                act_quantize(s->kernels, out, row, first, m->n_v, o);
+            for (enum act_form form = ACT_BLOCKS; divides && form < ACT_FORMS; form++)
+                if (out->wants[form])
+                    act_quantize_part(s->kernels, out, form, row, first, m->n_v, o);
         }
 }
 
@@ -179,9 +181,8 @@ static void finish_rows(struct worker *w, const void *argument, int first, int l
 
 static void quantize_heads(struct worker *w, const void *argument, int first, int last)
 {
-    struct step *s = w->step;
     for (int r = first; r < last; r++)
-        s->kernels->quantize_row(act_row(&s->heads, r), s->heads.n, s->heads.q + (size_t) r * s->heads.record);
+        act_quantize(w->step->kernels, &w->step->heads, r);
 }
 
 void attention_gqa(struct worker *w, int layer)
@@ -199,7 +200,7 @@ void attention_gqa(struct worker *w, int layer)
     lora_add(w, lora, 3);
     worker_sync_rows(w, 8, finish_rows, NULL, NULL);
     attention_attend(w, layer, s->q, (size_t) s->q_width, &s->heads, false);
-    if (s->heads.record && s->model->shape.n_v % 32)
+    if (!act_divides(&s->heads, s->model->shape.n_v))
         worker_sync_rows(w, 1, quantize_heads, NULL, NULL);
     else
         worker_sync(w);

@@ -2,10 +2,9 @@
  * ffn.c - gated feed-forward layers: down(act(gate x) * (up x))
  *
  * Gate, up, activation and quantisation of the result are one phase: an item is
- * 64 hidden values (four panels of gate and of up), or 32 where threads would have
- * too few, and so whole blocks of the 8-bit format: the hidden row is quantised
- * where it is made. The same code serves a dense layer, one group of rows, and
- * experts, many groups.
+ * a few panels of gate and of up that make whole blocks or groups of the 8-bit
+ * form, so that the hidden row is quantised where it is made. The same code serves
+ * a dense layer, one group of rows, and experts, many groups.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -13,14 +12,14 @@
 
 #include <string.h>
 
-enum { COLUMNS = 32, FEW_PANELS = 2, MOST_PANELS = 4, MOST_VALUES = MOST_PANELS * PANEL_ROWS };
+enum { COLUMNS = 32, MOST_VALUES = ACT_GROUP };
 
 /* The rows of a group, in the form that w reads: gate and up may differ. */
 static const void *const *group_input(struct step *s, const struct expert_group *g, const struct weight *w)
 {
     if (g->hidden != &s->moe.hidden)
         return act_input(&s->h, w, 0);
-    return (weight_wants_q8(w->type) ? s->moe.pair_input_q : s->moe.pair_input_f) + g->first;
+    return s->moe.pair_input[weight_act_form(w->type)] + g->first;
 }
 
 static void activate(struct step *s, const struct expert_group *g, float *gate, const float *up_in, int first, int n)
@@ -50,7 +49,7 @@ static void hidden_block(struct worker *w, const struct expert_group *g, int pan
     float gate[COLUMNS][MOST_VALUES], up[COLUMNS][MOST_VALUES];
     float *gate_rows[COLUMNS], *up_rows[COLUMNS];
     const float *weight = g->hidden == &s->hidden ? NULL : s->moe.pair_weight + g->first;
-    bool quantize = weight_wants_q8(g->ffn->down.type);
+    enum act_form form = weight_act_form(g->ffn->down.type);
     void *unpack_gate = arena_take(&w->scratch, matmul_scratch_size(&g->ffn->gate), 1);
     void *unpack_up = arena_take(&w->scratch, matmul_scratch_size(&g->ffn->up), 1);
     for (int c0 = 0; c0 < g->n; c0 += COLUMNS) {
@@ -68,38 +67,47 @@ static void hidden_block(struct worker *w, const struct expert_group *g, int pan
             activate(s, g, gate[c], up[c], first, n);
             if (weight)
                 s->kernels->scale(weight[c0 + c], gate[c], n, gate[c]);
-            if (quantize)
-                act_quantize(s->kernels, g->hidden, row, first, n, gate[c]);
-            if (!quantize || s->lora.n_chunks > 0)
+            if (form != ACT_FLOATS)
+                act_quantize_part(s->kernels, g->hidden, form, row, first, n, gate[c]);
+            if (form == ACT_FLOATS || s->lora.n_chunks > 0)
                 memcpy(act_row(g->hidden, row) + first, gate[c], (size_t) n * sizeof(float));
         }
     }
     arena_reset(&w->scratch);
 }
 
-static int group_items(const struct expert_group *g, int n_panels)
+/* Panels of an item: a group of 128 values; where blocks of 32 would do 64, or 32 where threads have few items. */
+static int item_panels(const struct expert_group *g, bool few)
 {
+    int values = weight_act_form(g->ffn->down.type) == ACT_GROUPS ? ACT_GROUP : few ? ACT_BLOCK : 2 * ACT_BLOCK;
+    return values / PANEL_ROWS;
+}
+
+static int group_items(const struct expert_group *g, bool few)
+{
+    int n_panels = item_panels(g, few);
     return (weight_panels(&g->ffn->gate) + n_panels - 1) / n_panels;
 }
 
-static int all_items(const struct expert_group *groups, int n_groups, int n_panels)
+static int all_items(const struct expert_group *groups, int n_groups, bool few)
 {
     int total = 0;
     for (int i = 0; i < n_groups; i++)
-        total += group_items(&groups[i], n_panels);
+        total += group_items(&groups[i], few);
     return total;
 }
 
 void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_groups)
 {
     enum { ENOUGH = 8 };    /* items for each thread */
-    bool enough = all_items(groups, n_groups, MOST_PANELS) >= ENOUGH * w->n_threads;
-    int n_panels = enough ? MOST_PANELS : FEW_PANELS, total = all_items(groups, n_groups, n_panels), first, last;
-    while (worker_take_run(w, total, 16 / n_panels, &first, &last)) {
+    bool few = all_items(groups, n_groups, false) < ENOUGH * w->n_threads;
+    int total = all_items(groups, n_groups, few), first, last;
+    while (worker_take_run(w, total, few ? 8 : 4, &first, &last)) {
         int g = 0, base = 0;
         for (int i = first; i < last; i++) {
-            while (i - base >= group_items(&groups[g], n_panels))
-                base += group_items(&groups[g++], n_panels);
+            while (i - base >= group_items(&groups[g], few))
+                base += group_items(&groups[g++], few);
+            int n_panels = item_panels(&groups[g], few);
             hidden_block(w, &groups[g], (i - base) * n_panels, n_panels);
         }
     }

@@ -55,8 +55,7 @@ static void finish_rows(struct worker *w, const void *norm, int first, int last)
         if (to < 0)
             continue;
         k->rms_norm(x, norm, d, s->model->shape.norm_eps, act_row(&s->logits_in, to));
-        if (s->logits_in.record)
-            k->quantize_row(act_row(&s->logits_in, to), d, s->logits_in.q + (size_t) to * s->logits_in.record);
+        act_quantize(k, &s->logits_in, to);
     }
 }
 
@@ -205,8 +204,7 @@ static void join_row(struct worker *w, int r)
         k->rms_norm(s->rows[r].before, n->hidden_norm, d, eps, in + d);
     else
         memset(in + d, 0, (size_t) d * sizeof *in);
-    if (s->nextn_in.record)
-        k->quantize_row(in, 2 * d, s->nextn_in.q + (size_t) r * s->nextn_in.record);
+    act_quantize(k, &s->nextn_in, r);
     rope_angles(&s->model->rope, s->rows[r].position, s->cos_sin + (size_t) r * (size_t) s->model->shape.rope.n_rot);
 }
 

@@ -195,7 +195,7 @@ static void shrink_pairs(struct worker *w, enum lora_slot slot, int which, const
         return;
     for (int i = 0; i < c->n; i++) {
         int p = s->lora.pair_order[c->first + i];
-        x[i] = slot == LORA_DOWN ? act_row(&s->moe.hidden, p) : s->moe.pair_input_f[p];
+        x[i] = slot == LORA_DOWN ? act_row(&s->moe.hidden, p) : s->moe.pair_input[ACT_FLOATS][p];
         u[i] = pair_u(s, which, p);
     }
     shrink(w, pair, c->mat, x, c->n, u);

@@ -15,9 +15,8 @@
 
 static void quantize_rows(struct worker *w, const void *act, int first, int last)
 {
-    const struct act *a = act;
-    for (int r = first; r < last && a->record; r++)
-        w->step->kernels->quantize_row(act_row(a, r), a->n, a->q + (size_t) r * a->record);
+    for (int r = first; r < last; r++)
+        act_quantize(w->step->kernels, act, r);
 }
 
 /* The low-rank query and the latent of each row: split, normed, rotated. */
@@ -31,8 +30,7 @@ static void compress_row(struct worker *w, int layer, int r)
     if (l->q_a.n_mats > 0) {
         float *q = act_row(&s->q_lora, r);
         k->rms_norm(q, l->q_a_norm, m->n_q_lora, m->norm_eps, q);
-        if (s->q_lora.record)
-            k->quantize_row(q, m->n_q_lora, s->q_lora.q + (size_t) r * s->q_lora.record);
+        act_quantize(k, &s->q_lora, r);
     }
     k->rope(c + m->n_kv_lora, m->rope.n_rot, m->rope.neox, s->cos_sin + (size_t) r * (size_t) m->rope.n_rot);
     k->rms_norm(c, l->kv_a_norm, m->n_kv_lora, m->norm_eps, c);
@@ -45,8 +43,7 @@ static void compress_row(struct worker *w, int layer, int r)
     }
     float *latent = act_row(&s->latent, r);
     memcpy(latent, c, (size_t) m->n_kv_lora * sizeof *latent);
-    if (s->latent.record)
-        k->quantize_row(latent, m->n_kv_lora, s->latent.q + (size_t) r * s->latent.record);
+    act_quantize(k, &s->latent, r);
 }
 
 /* q = (q_nope | q_pe) per head: the first part waits for k_b, the second is rotated into place. */
@@ -63,8 +60,7 @@ static void split_query(struct worker *w, int r)
         memcpy(nope, q, (size_t) m->n_nope * sizeof *nope);
         memcpy(pe, q + m->n_nope, (size_t) m->rope.n_rot * sizeof *pe);
         s->kernels->rope(pe, m->rope.n_rot, m->rope.neox, cos_sin);
-        if (s->q_nope.record)
-            s->kernels->quantize_row(nope, m->n_nope, s->q_nope.q + (size_t) row * s->q_nope.record);
+        act_quantize(s->kernels, &s->q_nope, row);
     }
 }
 
@@ -146,7 +142,7 @@ static void attend_absorbed(struct worker *w, int layer)
     worker_sync(w);
     attention_attend(w, layer, s->q_absorbed, absorbed, &s->attended, true);
     worker_sync(w);
-    if (m->n_v % 32 && s->attended.record) {
+    if (!act_divides(&s->attended, m->n_v)) {
         int first, last, n = s->n_rows * m->n_heads;
         while (worker_take(w, n, 16, &first, &last))
             quantize_rows(w, &s->attended, first, last);
@@ -197,7 +193,7 @@ static void attend_expanded(struct worker *w, int layer)
     lora_add(w, &lora, 1);
     worker_sync_rows(w, 8, expand_rows, NULL, NULL);
     attention_attend(w, layer, s->q, (size_t) s->q_width, &s->heads, false);
-    if (s->model->shape.n_v % 32)
+    if (!act_divides(&s->heads, s->model->shape.n_v))
         worker_sync_rows(w, 16, quantize_rows, &s->heads, NULL);
     else
         worker_sync(w);

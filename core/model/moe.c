@@ -71,8 +71,8 @@ static void group_by_expert(struct worker *w)
         int row = i / s->n_used, pair = start[b->chosen[i]]++;
         b->pair_row[pair] = row;
         b->pair_weight[pair] = b->chosen_weight[i];
-        b->pair_input_f[pair] = s->h.f_rows[row];
-        b->pair_input_q[pair] = s->h.q_rows[row];
+        for (enum act_form form = ACT_FLOATS; form < ACT_FORMS; form++)
+            b->pair_input[form][pair] = s->h.rows[form][row];
     }
     lora_plan_pairs(s);
     if (l->shared.up.n_mats == 0)

@@ -43,19 +43,42 @@ static void *take(struct step *s, size_t n, size_t size, bool *failed)
     return block;
 }
 
-static void take_act(struct step *s, struct act *a, int rows, int n, bool *failed)
+/* Where in struct layer the matrices stand that read an act. */
+#define READER(member) (offsetof(struct layer, member) + 1)
+struct readers {
+    size_t at[12];          /* an offset and 1; 0 ends them */
+};
+
+static void add_form(struct act *a, const struct weight *w)
+{
+    if (w->n_mats > 0)
+        a->wants[weight_act_form(w->type)] = true;
+}
+
+static void take_rows(struct step *s, struct act *a, int rows, int n, bool *failed)
 {
     size_t count = (size_t) rows;
     a->n = n;
-    a->record = n % 32 == 0 ? act_q8_size((size_t) n) : 0;
+    a->record = act_q8_size((size_t) n);
     a->f = take(s, count * (size_t) n, sizeof(float), failed);
-    a->q = take(s, count, a->record, failed);
-    a->f_rows = take(s, count, sizeof *a->f_rows, failed);
-    a->q_rows = take(s, count, sizeof *a->q_rows, failed);
-    for (size_t i = 0; i < count && !*failed; i++) {
-        a->f_rows[i] = a->f + i * (size_t) n;
-        a->q_rows[i] = a->q + i * a->record;
+    for (enum act_form form = ACT_FLOATS; form < ACT_FORMS; form++) {
+        if (form != ACT_FLOATS && a->wants[form])
+            a->q[form] = take(s, count, a->record, failed);
+        a->rows[form] = take(s, count, sizeof *a->rows[form], failed);
+        for (size_t i = 0; i < count && !*failed; i++)
+            a->rows[form][i] = form == ACT_FLOATS ? (void *) (a->f + i * (size_t) n)
+                               : a->q[form]       ? (void *) (a->q[form] + i * a->record)
+                                                  : NULL;
     }
+}
+
+static void take_act(struct step *s, struct act *a, int rows, int n, const struct readers readers, bool *failed)
+{
+    const struct weights *weights = &s->model->weights;
+    for (int l = 0; l < weights->n_layers; l++)
+        for (int i = 0; readers.at[i] > 0; i++)
+            add_form(a, (const struct weight *) ((const char *) &weights->layers[l] + readers.at[i] - 1));
+    take_rows(s, a, rows, n, failed);
 }
 
 static void take_attention(struct step *s, int rows, bool *failed)
@@ -73,14 +96,14 @@ static void take_attention(struct step *s, int rows, bool *failed)
     s->q = take(s, count * (size_t) s->q_width, sizeof(float), failed);
     s->k = take(s, count * (size_t) s->k_width, sizeof(float), failed);
     s->v = take(s, count * (size_t) s->v_width, sizeof(float), failed);
-    take_act(s, &s->heads, rows, m->n_heads * n_v_head, failed);
+    take_act(s, &s->heads, rows, m->n_heads * n_v_head, (struct readers){{READER(o)}}, failed);
     if (m->n_q_lora > 0)
-        take_act(s, &s->q_lora, rows, m->n_q_lora, failed);
+        take_act(s, &s->q_lora, rows, m->n_q_lora, (struct readers){{READER(q_b)}}, failed);
     if (m->attention == ATTENTION_MLA_EXPANDED)
-        take_act(s, &s->latent, rows, m->n_kv_lora, failed);
+        take_act(s, &s->latent, rows, m->n_kv_lora, (struct readers){{READER(kv_b)}}, failed);
     if (m->attention == ATTENTION_MLA) {
-        take_act(s, &s->q_nope, rows * m->n_heads, m->n_nope, failed);
-        take_act(s, &s->attended, rows * m->n_heads, m->n_v, failed);
+        take_act(s, &s->q_nope, rows * m->n_heads, m->n_nope, (struct readers){{READER(k_b)}}, failed);
+        take_act(s, &s->attended, rows * m->n_heads, m->n_v, (struct readers){{READER(v_b)}}, failed);
         s->q_absorbed = take(s, count * (size_t) m->n_heads * (size_t) m->n_k, sizeof(float), failed);
     }
 }
@@ -96,11 +119,11 @@ static void take_moe(struct step *s, int rows, bool *failed)
     b->groups = take(s, (size_t) m->n_experts + 1, sizeof *b->groups, failed);
     b->pair_row = take(s, all, sizeof *b->pair_row, failed);
     b->pair_weight = take(s, all, sizeof *b->pair_weight, failed);
-    b->pair_input_f = take(s, all, sizeof *b->pair_input_f, failed);
-    b->pair_input_q = take(s, all, sizeof *b->pair_input_q, failed);
-    take_act(s, &b->hidden, rows * s->n_used, m->n_ff_expert, failed);
+    for (enum act_form form = ACT_FLOATS; form < ACT_FORMS; form++)
+        b->pair_input[form] = take(s, all, sizeof *b->pair_input[form], failed);
+    take_act(s, &b->hidden, rows * s->n_used, m->n_ff_expert, (struct readers){{READER(ffn.down)}}, failed);
     if (m->n_ff_shared > 0)
-        take_act(s, &b->hidden_shared, rows, m->n_ff_shared, failed);
+        take_act(s, &b->hidden_shared, rows, m->n_ff_shared, (struct readers){{READER(shared.down)}}, failed);
 }
 
 /* Room for the largest rank; memory that no adapter touches is never really there. */
@@ -143,6 +166,7 @@ static size_t scratch_size(const struct step *s)
 static void take_all(struct step *s, bool *failed)
 {
     const struct model_shape *m = &s->model->shape;
+    const struct weights *weights = &s->model->weights;
     int rows = s->max_rows, n_threads = thread_pool_size(s->pool);
     size_t count = (size_t) rows, d = (size_t) m->n_embd;
     s->rows = take(s, count, sizeof *s->rows, failed);
@@ -150,16 +174,21 @@ static void take_all(struct step *s, bool *failed)
     s->x = take(s, count * d, sizeof(float), failed);
     s->y = take(s, count * d, sizeof(float), failed);
     s->cos_sin = take(s, count * (size_t) m->rope.n_rot, sizeof(float), failed);
-    take_act(s, &s->h, rows, m->n_embd, failed);
+    const struct readers of_h = {{READER(q), READER(k), READER(v), READER(q_a), READER(kv_a), READER(router),
+                                  READER(ffn.gate), READER(ffn.up), READER(shared.gate), READER(shared.up)}};
+    take_act(s, &s->h, rows, m->n_embd, of_h, failed);
     take_attention(s, rows, failed);
     if (m->n_ff > 0 && (m->n_experts == 0 || m->n_dense_layers > 0))
-        take_act(s, &s->hidden, rows, m->n_ff, failed);
+        take_act(s, &s->hidden, rows, m->n_ff, (struct readers){{READER(ffn.down)}}, failed);
     if (m->n_experts > 0)
         take_moe(s, rows, failed);
     take_lora(s, rows, failed);
+    add_form(&s->nextn_in, &weights->nextn.project);
     if (m->has_nextn)
-        take_act(s, &s->nextn_in, rows, 2 * m->n_embd, failed);
-    take_act(s, &s->logits_in, s->max_logits, m->n_embd, failed);
+        take_rows(s, &s->nextn_in, rows, 2 * m->n_embd, failed);
+    add_form(&s->logits_in, &weights->output);
+    add_form(&s->logits_in, &weights->nextn.output);
+    take_rows(s, &s->logits_in, s->max_logits, m->n_embd, failed);
     s->logits = take(s, (size_t) s->max_logits * (size_t) m->n_vocab, sizeof(float), failed);
     s->n_choices = m->n_vocab;
     s->n_pieces = (m->n_vocab + LOGITS_PIECE - 1) / LOGITS_PIECE;
@@ -355,7 +384,6 @@ void add_norm_rows(struct worker *w, const void *argument, int first, int last)
         if (a->bias)
             k->add_scaled(x, s->model->shape.residual_scale, a->bias, d);
         k->rms_norm(x, a->norm, d, s->model->shape.norm_eps, act_row(&s->h, r));
-        if (s->h.record)
-            k->quantize_row(act_row(&s->h, r), d, s->h.q + (size_t) r * s->h.record);
+        act_quantize(k, &s->h, r);
     }
 }

@@ -69,7 +69,7 @@ struct moe_buffers {
     struct expert_group *groups;
     int *pair_row;          /* pair -> row */
     float *pair_weight;     /* what hidden rows are multiplied with before they are quantised */
-    const void **pair_input_f, **pair_input_q;  /* pair -> the row's activations */
+    const void **pair_input[ACT_FORMS];     /* pair -> the row's activations */
     struct act hidden;      /* pairs x n_ff_expert */
     struct act hidden_shared;   /* rows x n_ff_shared */
 };

@@ -71,7 +71,7 @@ static void random_floats(enum tensor_type type, uint8_t *row, int n, uint64_t s
 /* A row of random codes and integer scales; its float scales are finite and near 1 / 64. */
 static void random_row(enum tensor_type type, uint8_t *row, int n, uint64_t seed)
 {
-    if (!weight_wants_q8(type)) {
+    if (weight_act_form(type) == ACT_FLOATS) {
         random_floats(type, row, n, seed);
         return;
     }
@@ -130,6 +130,17 @@ static void matrix_close(struct matrix *m)
     free(m->panels);
 }
 
+static void quantize(enum tensor_type type, const float *x, int n, void *row)
+{
+    kernels_for(CPU_SCALAR)->quantize[weight_act_form(type)](x, n, row);
+}
+
+/* The scale of value i. */
+static double scale_at(enum act_form form, const void *row, int n, int i)
+{
+    return (double) act_q8_d(row, (size_t) n)[i / (form == ACT_GROUPS ? ACT_GROUP : ACT_BLOCK)];
+}
+
 /* Columns as a product takes them, their bytes in an exact block each. */
 struct columns {
     float *floats[MOST_COLUMNS];
@@ -145,9 +156,9 @@ static void columns_open(struct columns *c, enum tensor_type type, int n_in, uin
             c->floats[i][j] = random_float(seed + (uint64_t) i, (uint64_t) j) * (float) (1 + j % 5);
         c->rows[i] = NULL;
         c->x[i] = c->floats[i];
-        if (weight_wants_q8(type)) {
+        if (weight_act_form(type) != ACT_FLOATS) {
             c->rows[i] = aligned_alloc(64, act_q8_size((size_t) n_in));
-            quantize_row_scalar(c->floats[i], n_in, c->rows[i]);
+            quantize(type, c->floats[i], n_in, c->rows[i]);
             c->x[i] = c->rows[i];
         }
     }
@@ -186,10 +197,9 @@ static void multiply(const struct kernels *k, const struct weight *w, int mat, c
 /* The activation that a product sees. */
 static double activation(enum tensor_type type, const struct columns *c, int column, int n_in, int i)
 {
-    if (!weight_wants_q8(type))
-        return c->floats[column][i];
+    enum act_form form = weight_act_form(type);
     const int8_t *q = c->x[column];
-    return (double) act_q8_d(q, (size_t) n_in)[i / 32] * q[i];
+    return form == ACT_FLOATS ? (double) c->floats[column][i] : scale_at(form, q, n_in, i) * q[i];
 }
 
 static void assert_near_dot(const struct weight *w, int row, const struct columns *c, int column, float got)
@@ -277,7 +287,7 @@ static void the_largest_codes_do_not_overflow(void **state)
 {
     static struct result want, got;
     for (int t = 0; t < TYPES; t++) {
-        for (int fill = 0; fill < 2 && weight_wants_q8(types[t]); fill++) {
+        for (int fill = 0; fill < 2 && weight_act_form(types[t]) != ACT_FLOATS; fill++) {
             struct matrix m = matrix_open(types[t], 512, PANEL_ROWS, 1, 1);
             struct columns c;
             columns_open(&c, types[t], 512, 9);
@@ -293,7 +303,7 @@ static void the_largest_codes_do_not_overflow(void **state)
             for (int i = 0; i < MOST_COLUMNS; i++) {
                 for (int j = 0; j < 512; j++)
                     c.floats[i][j] = i % 3 == 0 ? 1 : i % 3 == 1 ? -1 : j % 2 ? 1 : -1;
-                quantize_row_scalar(c.floats[i], 512, c.rows[i]);
+                quantize(types[t], c.floats[i], 512, c.rows[i]);
             }
             multiply(kernels_for(CPU_SCALAR), &m.weight, 0, &c, MOST_COLUMNS, &want);
             for (int row = 0; row < PANEL_ROWS; row++)
@@ -464,11 +474,11 @@ static void *golden(const char *name, const char *suffix, size_t size)
 }
 
 /* What rounding the activations may change: half a step of each value, times the weight. */
-static double rounding_error(const float *w, const void *x, int n)
+static double rounding_error(enum tensor_type type, const float *w, const void *x, int n)
 {
     double error = 0;
     for (int i = 0; i < n; i++)
-        error += fabs((double) w[i]) * (double) act_q8_d(x, (size_t) n)[i / 32] / 2;
+        error += fabs((double) w[i]) * scale_at(weight_act_form(type), x, n, i) / 2;
     return error;
 }
 
@@ -481,12 +491,12 @@ static void check_golden_dot(const char *name, const char *suffix, double want)
     struct columns c;
     columns_open(&c, type, N, 1);
     float *act = golden("act", ".f32", N * sizeof(float));
-    quantize_row_scalar(act, N, c.rows[0]);
+    quantize(type, act, N, c.rows[0]);
     struct weight w = {.type = type, .n_in = N, .n_out = 1, .n_mats = 1, .row_size = tensor_type_row(type, N)};
     uint8_t *row = golden(name, suffix, w.row_size);
     w.data = row;
     dequantize_row(type, row, N, values);
-    double bound = rounding_error(values, c.x[0], N);
+    double bound = rounding_error(type, values, c.x[0], N);
     for (int level = 0; level <= (int) cpu_level(); level = next_level(level)) {
         multiply(kernels_for((enum cpu_level) level), &w, 0, &c, 1, &r);
         assert_near_dot(&w, 0, &c, 0, r.values[0][0]);
@@ -522,7 +532,7 @@ static void quantizing_rounds_to_half_a_step(void **state)
     float *x = golden("act", ".f32", N * sizeof(float));
     uint8_t *blocks = golden("act", ".Q8_0", N / 32 * 34);
     void *row = aligned_alloc(64, act_q8_size(N));
-    quantize_row_scalar(x, N, row);
+    quantize(TENSOR_Q8_0, x, N, row);
     const int8_t *q = row;
     const int16_t *sum = act_q8_sum(row, N);
     for (int i = 0; i < N; i++) {
@@ -541,6 +551,35 @@ static void quantizing_rounds_to_half_a_step(void **state)
     }
     free(row);
     free(blocks);
+    free(x);
+}
+
+static void a_group_has_the_scale_of_its_largest_value(void **state)
+{
+    enum { N = 2048 };
+    float *x = golden("act", ".f32", N * sizeof(float));
+    void *row = aligned_alloc(64, act_q8_size(N));
+    quantize(TENSOR_Q4_K, x, N, row);
+    const int8_t *q = row;
+    const int16_t *sum = act_q8_sum(row, N), *block_sum = act_q8_block_sum(row, N);
+    for (int i = 0; i < N; i++) {
+        double d = scale_at(ACT_GROUPS, row, N, i);
+        assert_true(fabs(d * q[i] - (double) x[i]) <= 0.5001 * d);
+    }
+    for (int g = 0; g < N / ACT_GROUP; g++) {
+        int largest = 0;
+        for (int i = ACT_GROUP * g; i < ACT_GROUP * (g + 1); i++)
+            largest = abs(q[i]) > largest ? abs(q[i]) : largest;
+        assert_int_equal(largest, scale_at(ACT_GROUPS, row, N, ACT_GROUP * g) > 0 ? 127 : 0);
+    }
+    for (int b = 0; b < N / ACT_BLOCK; b++) {
+        int want = 0;
+        for (int j = 0; j < ACT_BLOCK; j++)
+            want += q[ACT_BLOCK * b + j];
+        assert_int_equal(block_sum[b], want);
+        assert_int_equal(sum[2 * b] + sum[2 * b + 1], want);
+    }
+    free(row);
     free(x);
 }
 
@@ -564,31 +603,40 @@ static void every_level_quantizes_to_the_same_bits(void **state)
             if (kind == 7)
                 x[i] = (float) ((int) (draw % 255) - 127) * 0.5f;
         }
-        quantize_row_scalar(x, N, want);
-        for (int level = 1; level <= (int) cpu_level(); level = next_level(level)) {
-            memset(got, 0, sizeof got);
-            kernels_for((enum cpu_level) level)->quantize_row(x, N, got);
-            assert_memory_equal(got, want, N + N / 32 * 8 + N / 16 * 2);
+        for (enum act_form form = ACT_BLOCKS; form < ACT_FORMS; form++) {
+            memset(want, 0, sizeof want);
+            kernels_for(CPU_SCALAR)->quantize[form](x, N, want);
+            for (int level = 1; level <= (int) cpu_level(); level = next_level(level)) {
+                memset(got, 0, sizeof got);
+                kernels_for((enum cpu_level) level)->quantize[form](x, N, got);
+                assert_memory_equal(got, want, sizeof want);
+            }
         }
     }
 }
 
 static void a_nan_among_the_activations_shows(void **state)
 {
-    static float x[64], y;
-    static _Alignas(64) uint8_t act[128];
+    enum { N = 256 };
+    static float x[N], y;
+    static _Alignas(64) uint8_t act[2 * N];
     float *out = &y;
     const void *column = act;
-    struct matrix m = matrix_open(TENSOR_Q8_0, 64, 1, 1, 1);
-    m.weight.panels = m.panels;
     x[40] = NAN;
-    for (int level = 0; level <= (int) cpu_level(); level = next_level(level)) {
-        const struct kernels *k = kernels_for((enum cpu_level) level);
-        k->quantize_row(x, 64, act);
-        matmul_panels(k, &m.weight, 0, 0, 1, &column, 1, &out, NULL);
-        assert_true(isnan(y));
+    for (int t = 0; t < TYPES; t++) {
+        struct matrix m = matrix_open(types[t], N, 1, 1, 1);
+        m.weight.panels = m.panels;
+        for (int level = 0; level <= (int) cpu_level(); level = next_level(level)) {
+            const struct kernels *k = kernels_for((enum cpu_level) level);
+            enum act_form form = weight_act_form(types[t]);
+            if (form == ACT_FLOATS)
+                continue;
+            k->quantize[form](x, N, act);
+            matmul_panels(k, &m.weight, 0, 0, 1, &column, 1, &out, NULL);
+            assert_true(isnan(y));
+        }
+        matrix_close(&m);
     }
-    matrix_close(&m);
 }
 
 static void panels_are_hardly_larger_than_the_file(void **state)
@@ -620,6 +668,7 @@ int main(void)
         cmocka_unit_test(tables_exist_for_what_the_hardware_has),
         cmocka_unit_test(panels_are_hardly_larger_than_the_file),
         cmocka_unit_test(quantizing_rounds_to_half_a_step),
+        cmocka_unit_test(a_group_has_the_scale_of_its_largest_value),
         cmocka_unit_test(every_level_quantizes_to_the_same_bits),
         cmocka_unit_test(scalar_products_are_near_the_dot_product_in_double),
         cmocka_unit_test(golden_dot_products_are_met),
