@@ -127,22 +127,22 @@ INLINE void add_scaled_halves(enum tensor_type type, const int n, const uint8_t 
     load_half(type, chunk, first, i, 0, w);
 #pragma GCC unroll 16
     for (int c = 0; c < n; c++) {
-            add_half_words(type, 0, w, column[c] + at->q, part[c]);
+        add_half_words(type, 0, w, column[c] + at->q, part[c]);
 #pragma GCC unroll 2
-            for (int p = 0; p < PARTS && !whole; p++)
-                sum[c][p] = add_words(begin_sum(type, &s[p], g, column[c] + at->sum, group[p][c]), part[c][p],
-                                      s[p].code[two ? 2 * g : g]);
-        }
+        for (int p = 0; p < PARTS && !whole; p++)
+            sum[c][p] = add_words(begin_sum(type, &s[p], g, column[c] + at->sum, group[p][c]), part[c][p],
+                                  s[p].code[two ? 2 * g : g]);
+    }
     load_half(type, chunk, first, i, 1, w);
 #pragma GCC unroll 16
     for (int c = 0; c < n; c++) {
-            add_half_words(type, 1, w, column[c] + at->q + 16, part[c]);
+        add_half_words(type, 1, w, column[c] + at->q + 16, part[c]);
 #pragma GCC unroll 2
-            for (int p = 0; p < PARTS; p++) {
-                ints from = whole ? begin_sum(type, &s[p], g, column[c] + at->sum, group[p][c]) : sum[c][p];
-                group[p][c] = end_sum(type, add_words(from, part[c][p], s[p].code[two ? 2 * g + 1 : g]), group[p][c]);
-            }
+        for (int p = 0; p < PARTS; p++) {
+            ints from = whole ? begin_sum(type, &s[p], g, column[c] + at->sum, group[p][c]) : sum[c][p];
+            group[p][c] = end_sum(type, add_words(from, part[c][p], s[p].code[two ? 2 * g + 1 : g]), group[p][c]);
         }
+    }
 }
 
 /* ------------------------------------------------------------------ */

@@ -66,22 +66,22 @@ INLINE void add_scaled(enum tensor_type type, const int n, const uint8_t *chunk,
     load_half(type, chunk, first, i, 0, w);
 #pragma GCC unroll 16
     for (int c = 0; c < n; c++) {
-            add_half(type, 0, w, column[c] + at->q, column[c] + at->sum, sum[c]);
+        add_half(type, 0, w, column[c] + at->q, column[c] + at->sum, sum[c]);
 #pragma GCC unroll 2
-            for (int p = 0; p < PARTS && two; p++)
-                t[c][p] = to_floats(sum[c][p]) * (floats) s[p].code[2 * g];
-        }
+        for (int p = 0; p < PARTS && two; p++)
+            t[c][p] = to_floats(sum[c][p]) * (floats) s[p].code[2 * g];
+    }
     load_half(type, chunk, first, i, 1, w);
 #pragma GCC unroll 16
     for (int c = 0; c < n; c++) {
-            add_half(type, 1, w, column[c] + at->q + 16, column[c] + at->sum, sum[c]);
+        add_half(type, 1, w, column[c] + at->q + 16, column[c] + at->sum, sum[c]);
 #pragma GCC unroll 2
-            for (int p = 0; p < PARTS; p++) {
-                floats x = to_floats(sum[c][p]);
-                group[p][c] = two ? group[p][c] + fmadd(x, (floats) s[p].code[2 * g + 1], t[c][p])
-                                  : fmadd(x, (floats) s[p].code[g], group[p][c]);
-            }
+        for (int p = 0; p < PARTS; p++) {
+            floats x = to_floats(sum[c][p]);
+            group[p][c] = two ? group[p][c] + fmadd(x, (floats) s[p].code[2 * g + 1], t[c][p])
+                              : fmadd(x, (floats) s[p].code[g], group[p][c]);
         }
+    }
 }
 
 PANEL_Q8_TYPES(PRODUCT_Q8, avxvnni)
