@@ -1,8 +1,8 @@
 /*
  * tiles.c - products of several builds of matmul_LEVEL.c, in turns
  *
- * Prints one JSON object a line: for each type and number of columns the speed of every build, and of the second and
- * later ones the ratio to the first. Builds are shared objects (bench/compare-tiles makes them) with functions of the same
+ * Prints one JSON object a line: for each type and number of columns the speed of every build and its ratio to the
+ * first. Builds are shared objects (bench/compare-tiles makes them) with functions of the same
  * names; panels lie in the cache, or follow one another through memory as weights do. Medians of rounds in which every
  * build had its turn: a percent can be told apart in a second, where bench_matmul needs a minute.
  *
@@ -55,7 +55,7 @@ static double rate(product_function product, struct panel_product *p, const uint
 
 static bool measure(const struct bench *b, enum tensor_type type, const char *name, int n_columns)
 {
-    static _Alignas(64) uint8_t records[MOST_COLUMNS][2 * N_IN];
+    static _Alignas(64) uint8_t records[MOST_COLUMNS * 2 * N_IN];
     static float values[N_IN], results[MOST_COLUMNS][PANEL_ROWS];
     static double rates[MOST_BUILDS][ROUNDS];
     const void *x[MOST_COLUMNS];
@@ -73,8 +73,9 @@ static bool measure(const struct bench *b, enum tensor_type type, const char *na
     for (int c = 0; c < n_columns; c++) {
         for (int i = 0; i < N_IN; i++)
             values[i] = (float) ((c * 31 + i * 7) % 17 - 8) * 0.01f;
-        kernels_default()->quantize[weight_act_form(type)](values, N_IN, records[c]);
-        x[c] = records[c];
+        uint8_t *record = records + (size_t) c * act_q8_size(N_IN); /* as in a step: not 4 KiB from one to the next */
+        kernels_default()->quantize[weight_act_form(type)](values, N_IN, record);
+        x[c] = record;
         y[c] = results[c];
     }
     struct panel_product p = {.n_panels = 1, .n_in = N_IN, .n_rows = PANEL_ROWS, .x = x, .n_cols = n_columns, .y = y};
