@@ -30,7 +30,21 @@ enum act_form {
     ACT_FORMS
 };
 
-enum act_form weight_act_form(enum tensor_type type);
+static inline enum act_form weight_act_form(enum tensor_type type)
+{
+    switch (type) {
+    case TENSOR_F32:
+    case TENSOR_F16:
+    case TENSOR_BF16: return ACT_FLOATS;
+    case TENSOR_Q2_K:
+    case TENSOR_Q3_K:
+    case TENSOR_Q4_K:
+    case TENSOR_Q5_K:
+    case TENSOR_Q6_K:
+    case TENSOR_IQ4_XS: return ACT_GROUPS;
+    default: return ACT_BLOCKS;
+    }
+}
 
 /*
  * A quantised row of n values, whole blocks or groups, is one record:

@@ -46,10 +46,7 @@ INLINE void look_up(const int8_t table[16], int zero, ints w[8])
 
 INLINE ints pick_bytes(ints v, int a, int b, int c, int d)
 {
-    const int pick = (a & 255) | (b & 255) << 8 | (c & 255) << 16 | (int) ((unsigned) d << 24);
-    const int step = (a >= 0 ? 4 : 0) | (b >= 0 ? 4 : 0) << 8 | (c >= 0 ? 4 : 0) << 16 | (d >= 0 ? 4 : 0) << 24;
-    __m128i at = _mm_setr_epi32(pick, pick + step, pick + 2 * step, pick + 3 * step);
-    return (ints) _mm512_shuffle_epi8((__m512i) v, _mm512_broadcast_i32x4(at));
+    return (ints) _mm512_shuffle_epi8((__m512i) v, _mm512_broadcast_i32x4(byte_picks(a, b, c, d)));
 }
 
 INLINE ints add_pairs(ints to, ints pairs, const uint8_t *sum)

@@ -12,7 +12,7 @@
 
 /* What the scales of a chunk become. */
 struct scales {
-    floats scale[4], min[1]; /* formats with blocks of 32 */
+    floats scale[4], min;    /* formats with blocks of 32 */
     ints code[16];           /* superblocks: one or two per block, as add_scaled() wants them */
     ints pair[8];            /* words that meet those of the sums: minimums, or scales times the zero point */
     floats d, dmin;
@@ -28,10 +28,10 @@ INLINE ints byte_pair(ints line, int i, int j)
     return pick_bytes(line, i, -1, j, -1);
 }
 
-/* Likewise with their signs, times the zero point: 32 or 4. As the upper bytes of words they are times 256. */
+/* Likewise with their signs, times the zero point, a power of two. As the upper bytes of words they are times 256. */
 INLINE ints zero_pair(const enum tensor_type type, ints line, int i, int j)
 {
-    return words_right(pick_bytes(line, -1, i, -1, j), type == TENSOR_Q6_K ? 3 : 6);
+    return words_right(pick_bytes(line, -1, i, -1, j), __builtin_ctz(256 / (unsigned) zero_point(type)));
 }
 
 /* Q4_K, Q5_K: six bits each; the last four scales and minimums are put together from two places. */
@@ -121,7 +121,7 @@ INLINE void load_scales(const enum tensor_type type, const uint8_t *chunk, struc
     case TENSOR_Q4_1:
     case TENSOR_Q5_1:
         s->scale[0] = low_half(load(chunk, 0));
-        s->min[0] = high_half(load(chunk, 0));
+        s->min = high_half(load(chunk, 0));
         break;
     case TENSOR_Q2_K: scales_q2_k(chunk, s); break;
     case TENSOR_Q3_K: scales_q3_k(chunk, s); break;

@@ -63,13 +63,6 @@ INLINE ints add_pairs(ints to, ints pairs, const uint8_t *sum);
 INLINE void store(float *y, int n_rows, const floats sum[PARTS]);
 INLINE void load_sums(const float *y, int n_rows, floats sum[PARTS]);
 
-/* Superblocks of 256: integer scales, and activations that share a scale in groups of four blocks. */
-INLINE bool has_groups(const enum tensor_type type)
-{
-    return type == TENSOR_Q2_K || type == TENSOR_Q3_K || type == TENSOR_Q4_K || type == TENSOR_Q5_K ||
-           type == TENSOR_Q6_K || type == TENSOR_IQ4_XS;
-}
-
 /* Where a block has a scale for each half, and where it has a minimum. */
 INLINE bool has_two_scales(const enum tensor_type type)
 {
@@ -159,6 +152,14 @@ typedef int16_t words16 __attribute__((vector_size(VECTOR)));
 /* Four bytes of every dword, by number; -1 is a zero. */
 INLINE ints pick_bytes(ints v, int a, int b, int c, int d);
 
+/* What shuffles four dwords so. */
+INLINE __m128i byte_picks(int a, int b, int c, int d)
+{
+    const int pick = (a & 255) | (b & 255) << 8 | (c & 255) << 16 | (int) ((unsigned) d << 24);
+    const int step = (a >= 0 ? 4 : 0) | (b >= 0 ? 4 : 0) << 8 | (c >= 0 ? 4 : 0) << 16 | (d >= 0 ? 4 : 0) << 24;
+    return _mm_setr_epi32(pick, pick + step, pick + 2 * step, pick + 3 * step);
+}
+
 INLINE ints words_right(ints v, int by)
 {
     return (ints) ((words16) v >> by);
@@ -196,7 +197,7 @@ INLINE floats add_product(const enum tensor_type type, floats t, const struct sc
                           const struct place *at, floats y)
 {
     y = fmadd(t, broadcast_float(x + at->d), y);
-    return has_min(type) ? fmadd(s->min[0], broadcast_float(x + at->block_sum), y) : y;
+    return has_min(type) ? fmadd(s->min, broadcast_float(x + at->block_sum), y) : y;
 }
 
 INLINE int together(enum tensor_type type);
@@ -307,7 +308,7 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
 #pragma GCC unroll 2
             for (int p = 0; p < PARTS; p += together(type)) {
                 struct fetching fetch = {p == 0 ? a->fetch : CPU_FETCH_NOTHING, far, near};
-                if (has_groups(type))
+                if (weight_act_form(type) == ACT_GROUPS)
                     add_superblock(type, lines, n, chunk + p * VECTOR, fetch, column, group, sum + p);
                 else
                     add_chunk(type, blocks, lines, n, chunk + p * VECTOR, n_blocks, fetch, column, at, sum + p);

@@ -47,14 +47,6 @@ const struct panel_layout *panel_layout(enum tensor_type type)
     return (unsigned) type < TENSOR_TYPES && layouts[type].values ? &layouts[type] : NULL;
 }
 
-enum act_form weight_act_form(enum tensor_type type)
-{
-    const struct panel_layout *layout = panel_layout(type);
-    if (type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16)
-        return ACT_FLOATS;
-    return layout && layout->values == 256 ? ACT_GROUPS : ACT_BLOCKS;
-}
-
 size_t panel_size(enum tensor_type type, int n_in)
 {
     const struct panel_layout *layout = panel_layout(type);

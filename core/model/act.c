@@ -16,7 +16,7 @@ void act_quantize(const struct kernels *k, const struct act *a, int row)
 {
     for (enum act_form form = ACT_BLOCKS; form < ACT_FORMS; form++)
         if (a->wants[form])
-            k->quantize[form](act_row(a, row), a->n, a->q[form] + (size_t) row * a->record);
+            k->quantize[form](act_row(a, row), a->n, a->bytes[form] + (size_t) row * a->record);
 }
 
 /* Blocks and groups are independent, so a part is quantised by itself and laid into the record. */
@@ -25,7 +25,7 @@ void act_quantize_part(const struct kernels *k, const struct act *a, enum act_fo
 {
     enum { PART = ACT_GROUP };
     _Static_assert(PART + PART / 32 * 8 + PART / 16 * 2 <= 2 * PART, "a record of PART values fits");
-    uint8_t *record = a->q[form] + (size_t) row * a->record;
+    uint8_t *record = a->bytes[form] + (size_t) row * a->record;
     const size_t scaled = form == ACT_GROUPS ? ACT_GROUP : ACT_BLOCK, summed = form == ACT_GROUPS ? 2 : sizeof(float);
     _Alignas(64) uint8_t part[2 * PART];
     char *d = (char *) act_q8_d(record, (size_t) a->n), *block_sum = (char *) act_q8_dsum(record, (size_t) a->n);

@@ -16,9 +16,9 @@ struct act {
     int n;                          /* values per row */
     size_t record;                  /* bytes of a quantised row */
     bool wants[ACT_FORMS];          /* whether a matrix reads the form; floats are there in any case */
-    float *f;                       /* rows x n */
-    uint8_t *q[ACT_FORMS];          /* rows x record; NULL where nobody reads them */
-    const void **rows[ACT_FORMS];   /* pointers to each row, for matmul_panels */
+    uint8_t *bytes[ACT_FORMS];      /* rows x record, or x n floats; NULL where nobody wants them */
+    float *f;                       /* the floats */
+    const void **rows[ACT_FORMS];   /* pointers to each row, for matmul_panels; NULL likewise */
 };
 
 static inline float *act_row(const struct act *a, int row)

@@ -179,12 +179,6 @@ static void finish_rows(struct worker *w, const void *argument, int first, int l
         finish_row(w, w->layer, r);
 }
 
-static void quantize_heads(struct worker *w, const void *argument, int first, int last)
-{
-    for (int r = first; r < last; r++)
-        act_quantize(w->step->kernels, &w->step->heads, r);
-}
-
 void attention_gqa(struct worker *w, int layer)
 {
     struct step *s = w->step;
@@ -201,7 +195,7 @@ void attention_gqa(struct worker *w, int layer)
     worker_sync_rows(w, 8, finish_rows, NULL, NULL);
     attention_attend(w, layer, s->q, (size_t) s->q_width, &s->heads, false);
     if (!act_divides(&s->heads, s->model->shape.n_v))
-        worker_sync_rows(w, 1, quantize_heads, NULL, NULL);
+        worker_sync_rows(w, 1, quantize_rows, &s->heads, NULL);
     else
         worker_sync(w);
     struct product o = {&l->o, 0, act_input(&s->heads, &l->o, 0), n, s->y, (size_t) d};

@@ -13,12 +13,6 @@
 
 #include <string.h>
 
-static void quantize_rows(struct worker *w, const void *act, int first, int last)
-{
-    for (int r = first; r < last; r++)
-        act_quantize(w->step->kernels, act, r);
-}
-
 /* The low-rank query and the latent of each row: split, normed, rotated. */
 static void compress_row(struct worker *w, int layer, int r)
 {

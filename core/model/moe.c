@@ -72,7 +72,8 @@ static void group_by_expert(struct worker *w)
         b->pair_row[pair] = row;
         b->pair_weight[pair] = b->chosen_weight[i];
         for (enum act_form form = ACT_FLOATS; form < ACT_FORMS; form++)
-            b->pair_input[form][pair] = s->h.rows[form][row];
+            if (s->h.wants[form])
+                b->pair_input[form][pair] = s->h.rows[form][row];
     }
     lora_plan_pairs(s);
     if (l->shared.up.n_mats == 0)

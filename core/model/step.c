@@ -44,9 +44,9 @@ static void *take(struct step *s, size_t n, size_t size, bool *failed)
 }
 
 /* Where in struct layer the matrices stand that read an act. */
-#define READER(member) (offsetof(struct layer, member) + 1)
+#define READER(member) offsetof(struct layer, member)
 struct readers {
-    size_t at[12];          /* an offset and 1; 0 ends them */
+    size_t at[12];          /* 0, where no matrix is, ends them */
 };
 
 static void add_form(struct act *a, const struct weight *w)
@@ -60,16 +60,17 @@ static void take_rows(struct step *s, struct act *a, int rows, int n, bool *fail
     size_t count = (size_t) rows;
     a->n = n;
     a->record = act_q8_size((size_t) n);
-    a->f = take(s, count * (size_t) n, sizeof(float), failed);
+    a->wants[ACT_FLOATS] = true;
     for (enum act_form form = ACT_FLOATS; form < ACT_FORMS; form++) {
-        if (form != ACT_FLOATS && a->wants[form])
-            a->q[form] = take(s, count, a->record, failed);
+        if (!a->wants[form])
+            continue;
+        size_t stride = form == ACT_FLOATS ? (size_t) n * sizeof(float) : a->record;
+        a->bytes[form] = take(s, count, stride, failed);
         a->rows[form] = take(s, count, sizeof *a->rows[form], failed);
         for (size_t i = 0; i < count && !*failed; i++)
-            a->rows[form][i] = form == ACT_FLOATS ? (void *) (a->f + i * (size_t) n)
-                               : a->q[form]       ? (void *) (a->q[form] + i * a->record)
-                                                  : NULL;
+            a->rows[form][i] = a->bytes[form] + i * stride;
     }
+    a->f = (float *) a->bytes[ACT_FLOATS];
 }
 
 static void take_act(struct step *s, struct act *a, int rows, int n, const struct readers readers, bool *failed)
@@ -77,7 +78,7 @@ static void take_act(struct step *s, struct act *a, int rows, int n, const struc
     const struct weights *weights = &s->model->weights;
     for (int l = 0; l < weights->n_layers; l++)
         for (int i = 0; readers.at[i] > 0; i++)
-            add_form(a, (const struct weight *) ((const char *) &weights->layers[l] + readers.at[i] - 1));
+            add_form(a, (const struct weight *) ((const char *) &weights->layers[l] + readers.at[i]));
     take_rows(s, a, rows, n, failed);
 }
 
@@ -369,6 +370,12 @@ void step_copy_row(const struct step *s, int layer, int r)
     const struct step_row *row = &s->rows[r];
     for (int i = 0; i < row->n_also; i++)
         kv_row_copy(s->cache, layer, row->seq->pages[row->position / KV_PAGE], row->also[i], row->position % KV_PAGE);
+}
+
+void quantize_rows(struct worker *w, const void *act, int first, int last)
+{
+    for (int r = first; r < last; r++)
+        act_quantize(w->step->kernels, act, r);
 }
 
 void add_norm_rows(struct worker *w, const void *argument, int first, int last)

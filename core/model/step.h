@@ -220,6 +220,9 @@ struct add_norm {
 };
 void add_norm_rows(struct worker *w, const void *add_norm, int first, int last);
 
+/* A row_phase: act_quantize for rows of a struct act. */
+void quantize_rows(struct worker *w, const void *act, int first, int last);
+
 /* Row pointers for matmul_panels: y + c * stride, from the worker's scratch. */
 float **worker_outputs(struct worker *w, float *y, size_t stride, int n);
 
