@@ -101,17 +101,20 @@ static void shrink(struct worker *w, const struct lora_pair *pair, int mat, cons
     matmul_panels(w->step->kernels, &pair->a, mat, 0, weight_panels(&pair->a), x, n, u, NULL);
 }
 
-/* y[i] += scale[i] B u[i] for output rows of panels from .. to - 1, at most PIECE of them. y[i] points to row 0. */
+/* y[i] += scale[i] B u[i] for output rows of panels from .. to - 1. y[i] points to row 0. */
 static void grow(struct worker *w, const struct lora_pair *pair, int mat, int from, int to, const void *const *u, int n,
                  const float *scale, float *const *y)
 {
     float out[CHUNK][PIECE * PANEL_ROWS], *rows[CHUNK] = {NULL};
-    int first = from * PANEL_ROWS, end = to * PANEL_ROWS < pair->b.n_out ? to * PANEL_ROWS : pair->b.n_out;
-    for (int i = 0; i < n; i++)
-        rows[i] = out[i] - first;
-    matmul_panels(w->step->kernels, &pair->b, mat, from, to, u, n, rows, NULL);
-    for (int i = 0; i < n; i++)
-        w->step->kernels->add_scaled(y[i] + first, scale[i], out[i], end - first);
+    for (int p = from; p < to; p += PIECE) {
+        int last = p + PIECE < to ? p + PIECE : to, first = p * PANEL_ROWS;
+        int end = last * PANEL_ROWS < pair->b.n_out ? last * PANEL_ROWS : pair->b.n_out;
+        for (int i = 0; i < n; i++)
+            rows[i] = out[i] - first;
+        matmul_panels(w->step->kernels, &pair->b, mat, p, last, u, n, rows, NULL);
+        for (int i = 0; i < n; i++)
+            w->step->kernels->add_scaled(y[i] + first, scale[i], out[i], end - first);
+    }
 }
 
 static void shrink_use(struct worker *w, const struct lora_use *use, int which, const struct lora_chunk *c)
@@ -144,9 +147,7 @@ static void grow_use(struct worker *w, const struct lora_use *use, int which, co
         y[i] = use->y + (size_t) r * use->y_stride;
         scale[i] = pair->scale;
     }
-    int panels = weight_panels(&pair->b);
-    for (int p = 0; p < panels; p += PIECE)
-        grow(w, pair, use->mat, p, p + PIECE < panels ? p + PIECE : panels, u, c->n, scale, y);
+    grow(w, pair, use->mat, 0, weight_panels(&pair->b), u, c->n, scale, y);
 }
 
 void lora_add(struct worker *w, const struct lora_use *uses, int n)

@@ -223,6 +223,8 @@ static void bits_do_not_depend_on_other_adapters_in_the_batch(void **state)
     answers_with_adapters_depend_on_nothing_else(GOLDEN_FOLDER "deepseek-q4k.gguf");
     answers_with_adapters_depend_on_nothing_else(GOLDEN_FOLDER "dsv3-f32.gguf");
     answers_with_adapters_depend_on_nothing_else(GOLDEN_FOLDER "qwen2-q5k.gguf");
+    /* Wide enough for runs of more panels than an adapter adds at once. */
+    answers_with_adapters_depend_on_nothing_else("models/dsr1-default.gguf");
 }
 
 static void a_closed_adapter_lives_until_its_requests_are_over(void **state)
