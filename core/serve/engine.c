@@ -12,6 +12,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { EXTRA_LOGITS = 64, DEFAULT_CONTEXT = 4096, DEFAULT_BATCH = 16, DEFAULT_QUEUE = 1024, DEFAULT_CHUNK = 256 };
 
@@ -430,15 +431,23 @@ static void count_step(struct engine *e, int n_rows, int n_prompt, double second
         draft_cost_learn(&e->cost, n_rows, seconds);
 }
 
+/* How often so far the kernel gave a core to someone else that one of our threads was using. */
+static long cores_lost(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
 static void compute(struct engine *e, int n_prompt)
 {
     double start = clock_seconds();
+    long lost = cores_lost();
     e->step.alone = e->options.n_threads > 1 && pace_alone(&e->pace, e->step.n_rows);
     int n_rows = e->step.n_rows;
     e->step.keeps = e->nextn_rows != NULL;
     step_run(&e->step);
     double seconds = clock_seconds() - start;
-    pace_learn(&e->pace, n_rows, e->step.alone, seconds);
+    pace_learn(&e->pace, n_rows, e->step.alone, seconds, cores_lost() > lost);
     e->n_written = e->n_accepted = e->n_forced = 0;
     answer_choose(e);
     for (int i = 0; i < e->n_running; i++)

@@ -7,7 +7,8 @@
 
 #include <stddef.h>
 
-enum { FIRST_GAP = 16, LONGEST_GAP = 1024 };
+/* A trial costs up to a step more, which is a percent of 64; a disturbed step counts as many. */
+enum { FIRST_GAP = 64, LONGEST_GAP = 1024, DISTURBED = 32 };
 
 static struct pace_bucket *bucket(struct pace *pace, int n_rows)
 {
@@ -17,33 +18,34 @@ static struct pace_bucket *bucket(struct pace *pace, int n_rows)
     return b < PACE_BUCKETS ? &pace->buckets[b] : NULL;
 }
 
+static bool faster_alone(const struct pace_bucket *b)
+{
+    return b->seconds[1] > 0 && b->seconds[1] < b->seconds[0];
+}
+
 bool pace_alone(struct pace *pace, int n_rows)
 {
     struct pace_bucket *b = bucket(pace, n_rows);
     if (!b || b->seconds[0] <= 0)
         return false;
-    if (b->seconds[1] <= 0)
-        return true;
-    bool alone = b->seconds[1] < b->seconds[0];
-    if (--b->wait > 0)
-        return alone;
-    b->wait = b->gap;
-    return !alone;
+    return b->wait > 0 ? faster_alone(b) : !faster_alone(b);
 }
 
-void pace_learn(struct pace *pace, int n_rows, bool alone, double seconds)
+void pace_learn(struct pace *pace, int n_rows, bool alone, double seconds, bool disturbed)
 {
     struct pace_bucket *b = bucket(pace, n_rows);
     if (!b)
         return;
-    double *mean = &b->seconds[alone], other = b->seconds[!alone];
-    bool was_faster = other <= 0 || *mean <= other;
+    bool tried = alone != faster_alone(b);
+    double *mean = &b->seconds[alone];
     /* The way that is taken moves slowly; one that is tried again says how things are now. */
-    double weight = was_faster ? 0.1 : 0.5;
-    *mean = *mean > 0 ? *mean + weight * (seconds - *mean) : seconds;
-    if (was_faster)
+    *mean = *mean > 0 ? *mean + (tried ? 0.5 : 0.1) * (seconds - *mean) : seconds;
+    if (b->gap == 0)
+        b->wait = b->gap = FIRST_GAP;
+    b->wait -= disturbed && !alone ? DISTURBED : 1;
+    if (!tried)
         return;
-    b->gap = *mean > other && b->gap > 0 ? b->gap * 2 : FIRST_GAP;
+    b->gap = *mean > b->seconds[!alone] ? b->gap * 2 : FIRST_GAP;
     if (b->gap > LONGEST_GAP)
         b->gap = LONGEST_GAP;
     b->wait = b->gap;

@@ -6,7 +6,8 @@
  * waited for may not be running at all, and two threads become slower than one.
  * A database server is such a machine, so both ways are measured, for each size
  * of step, and the faster one is taken; the other is tried again now and then,
- * the more rarely the worse it was. Bits do not depend on it.
+ * the more rarely the worse it was, and sooner where threads lost their cores in
+ * the middle of steps. Bits do not depend on it.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -19,7 +20,7 @@ enum { PACE_BUCKETS = 5 };      /* steps of up to 1, 2, 4, 8, 16 rows; larger on
 
 struct pace_bucket {
     double seconds[2];          /* a moving mean for a step of all threads, and of one; 0: not measured */
-    int wait;                   /* steps until the slower way is tried again */
+    int wait;                   /* steps until the other way is tried */
     int gap;                    /* how long to wait the next time */
 };
 
@@ -30,7 +31,7 @@ struct pace {
 /* Should a step of n_rows be computed by one thread alone? */
 bool pace_alone(struct pace *pace, int n_rows);
 
-/* A step of n_rows took so long. */
-void pace_learn(struct pace *pace, int n_rows, bool alone, double seconds);
+/* A step of n_rows took so long; disturbed: the kernel took a core from one of its threads meanwhile. */
+void pace_learn(struct pace *pace, int n_rows, bool alone, double seconds, bool disturbed);
 
 #endif
