@@ -271,14 +271,15 @@ size_t matmul_scratch_size(const struct weight *w);
 /*
  * y[c][r] = W_mat . x[c] for the rows of panels first .. last-1 of matrix mat.
  * Any split of the panels and columns over threads and calls gives the same bits.
- * y[c] points to a row of n_out floats.
+ * y[c] points to a row of n_out floats. `next` is where reading will go on behind the panels, to be fetched; NULL:
+ * straight on.
  */
 void matmul_panels(const struct kernels *k, const struct weight *w, int mat, int first, int last,
-                   const void *const x[], int n_cols, float *const y[], void *scratch);
+                   const void *const x[], int n_cols, float *const y[], const void *next, void *scratch);
 
 /*
  * y[c][r] += sum over m < n_mats of W_mats[m] . x[m * n_cols + c], matrix after matrix: the bits are those of n_mats
- * calls, one for each matrix. `next` is where reading will go on behind them, to be fetched; NULL: not known.
+ * calls, one for each matrix.
  */
 void matmul_add_panels(const struct kernels *k, const struct weight *w, const int mats[], int n_mats, int first,
                        int last, const void *const x[], int n_cols, float *const y[], const void *next, void *scratch);

@@ -66,12 +66,12 @@ static void multiply(const struct kernels *k, const struct weight *w, const int 
 }
 
 void matmul_panels(const struct kernels *k, const struct weight *w, int mat, int first, int last, const void *const x[],
-                   int n_cols, float *const y[], void *scratch)
+                   int n_cols, float *const y[], const void *next, void *scratch)
 {
     int most = group_columns(w);
     for (int c = 0; c < n_cols; c += most) {
         struct panel_product a = {.n_panels = 1, .x = x + c, .n_cols = n_cols - c < most ? n_cols - c : most};
-        multiply(k, w, &mat, first, last, a, y + c, NULL, scratch);
+        multiply(k, w, &mat, first, last, a, y + c, next, scratch);
     }
 }
 

@@ -98,7 +98,7 @@ static float *pair_u(const struct step *s, int which, int pair)
 
 static void shrink(struct worker *w, const struct lora_pair *pair, int mat, const void *const *x, int n, float *const *u)
 {
-    matmul_panels(w->step->kernels, &pair->a, mat, 0, weight_panels(&pair->a), x, n, u, NULL);
+    matmul_panels(w->step->kernels, &pair->a, mat, 0, weight_panels(&pair->a), x, n, u, NULL, NULL);
 }
 
 /* y[i] += scale[i] B u[i] for output rows of panels from .. to - 1. y[i] points to row 0. */
@@ -111,7 +111,7 @@ static void grow(struct worker *w, const struct lora_pair *pair, int mat, int fr
         int end = last * PANEL_ROWS < pair->b.n_out ? last * PANEL_ROWS : pair->b.n_out;
         for (int i = 0; i < n; i++)
             rows[i] = out[i] - first;
-        matmul_panels(w->step->kernels, &pair->b, mat, p, last, u, n, rows, NULL);
+        matmul_panels(w->step->kernels, &pair->b, mat, p, last, u, n, rows, NULL, NULL);
         for (int i = 0; i < n; i++)
             w->step->kernels->add_scaled(y[i] + first, scale[i], out[i], end - first);
     }

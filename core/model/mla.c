@@ -119,7 +119,7 @@ static void per_head_products(struct worker *w, const struct weight *m, const st
             const void *const *rows = act_input(in, m, h);
             for (int r = 0; r < s->n_rows; r++)
                 x[r] = rows[(size_t) r * (size_t) n_heads];
-            matmul_panels(s->kernels, m, h, from, to, x, s->n_rows, y, unpack);
+            matmul_panels(s->kernels, m, h, from, to, x, s->n_rows, y, NULL, unpack);
             w->scratch.used = mark;
             i = h * panels + to;
         }

@@ -339,12 +339,12 @@ float **worker_outputs(struct worker *w, float *y, size_t stride, int n)
     return rows;
 }
 
-static void product_panels(struct worker *w, const struct product *p, int first, int last)
+static void product_panels(struct worker *w, const struct product *p, int first, int last, const void *next)
 {
     size_t mark = w->scratch.used;
     float **y = worker_outputs(w, p->y, p->y_stride, p->n_cols);
     void *scratch = arena_take(&w->scratch, matmul_scratch_size(p->w), 1);
-    matmul_panels(w->step->kernels, p->w, p->mat, first, last, p->x, p->n_cols, y, scratch);
+    matmul_panels(w->step->kernels, p->w, p->mat, first, last, p->x, p->n_cols, y, next, scratch);
     w->scratch.used = mark;
 }
 
@@ -358,8 +358,9 @@ void worker_products(struct worker *w, const struct product *products, int n)
         for (int i = 0; i < n; i++) {
             int panels = weight_panels(products[i].w);
             int from = first > base ? first - base : 0, to = last - base < panels ? last - base : panels;
+            const void *next = last > base + panels ? weight_panel(products[i + 1].w, products[i + 1].mat, 0) : NULL;
             if (from < to)
-                product_panels(w, &products[i], from, to);
+                product_panels(w, &products[i], from, to, next);
             base += panels;
         }
     }

@@ -190,7 +190,7 @@ static void multiply(const struct kernels *k, const struct weight *w, int mat, c
 {
     void *scratch = matmul_scratch_size(w) ? aligned_alloc(64, matmul_scratch_size(w)) : NULL;
     result_clear(r);
-    matmul_panels(k, w, mat, 0, weight_panels(w), c->x, n_cols, r->y, scratch);
+    matmul_panels(k, w, mat, 0, weight_panels(w), c->x, n_cols, r->y, NULL, scratch);
     free(scratch);
 }
 
@@ -371,7 +371,7 @@ static void any_split_of_panels_and_columns_gives_the_same_bits(void **state)
         result_clear(&got);
         for (int i = 0; i < weight_panels(&m.weight); i++)
             for (int j = 0; j < MOST_COLUMNS; j++)
-                matmul_panels(k, &m.weight, 0, i, i + 1, c.x + j, 1, got.y + j, NULL);
+                matmul_panels(k, &m.weight, 0, i, i + 1, c.x + j, 1, got.y + j, NULL, NULL);
         assert_same(&m.weight, "in pieces", 1, &want, &got);
         columns_close(&c);
         matrix_close(&m);
@@ -393,9 +393,9 @@ static void many_columns_give_the_bits_of_one(void **state)
         x[i] = c.x[i % MOST_COLUMNS];
         out[i] = y[i];
     }
-    matmul_panels(kernels_default(), &m.weight, 0, 0, 2, x, COLUMNS, out, NULL);
+    matmul_panels(kernels_default(), &m.weight, 0, 0, 2, x, COLUMNS, out, NULL, NULL);
     for (int i = 0; i < COLUMNS; i++) {
-        matmul_panels(kernels_default(), &m.weight, 0, 0, 2, x + i, 1, &out_alone, NULL);
+        matmul_panels(kernels_default(), &m.weight, 0, 0, 2, x + i, 1, &out_alone, NULL, NULL);
         assert_memory_equal(alone, y[i], sizeof alone);
     }
     columns_close(&c);
@@ -632,7 +632,7 @@ static void a_nan_among_the_activations_shows(void **state)
             if (form == ACT_FLOATS)
                 continue;
             k->quantize[form](x, N, act);
-            matmul_panels(k, &m.weight, 0, 0, 1, &column, 1, &out, NULL);
+            matmul_panels(k, &m.weight, 0, 0, 1, &column, 1, &out, NULL, NULL);
             assert_true(isnan(y));
         }
         matrix_close(&m);
