@@ -244,7 +244,7 @@ struct kernels {
 
     void (*attend)(const struct attend_piece *piece);
 
-    /* x[i] = exp(x[i] - max x), returns the sum; for router and sampler. Sum in double, in order. */
+    /* x[i] = exp(x[i] - max x), returns the sum; for router and sampler. The sum has 16 lanes in double. */
     double (*softmax_exp)(float *x, int n);
 
     /* gpt-oss' activation, see kernel/ops.h. */

@@ -13,6 +13,14 @@ static __m256d add_squares(__m256d sum, const float *x)
 }
 
 /* 16 lanes in double, four in each of four vectors. */
+/* The sum of 16 lanes: ops_scalar.c. */
+static double fold(const __m256d lane[4])
+{
+    __m256d four = _mm256_add_pd(_mm256_add_pd(lane[0], lane[2]), _mm256_add_pd(lane[1], lane[3]));
+    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
 static double sum_of_squares(const float *x, int n)
 {
     __m256d lane[4] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()};
@@ -26,9 +34,7 @@ static double sum_of_squares(const float *x, int n)
         for (int j = 0; j < 4; j++)
             lane[j] = add_squares(lane[j], tail + 4 * j);
     }
-    __m256d four = _mm256_add_pd(_mm256_add_pd(lane[0], lane[2]), _mm256_add_pd(lane[1], lane[3]));
-    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
-    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+    return fold(lane);
 }
 
 void rms_norm_avx2(const float *x, const float *w, int n, float eps, float *y)
@@ -144,25 +150,31 @@ static float max_of(const float *x, int n)
     return max;
 }
 
+/* e^(v - max), added to 8 lanes. */
+static __m256 exp_below(__m256 v, __m256 max, __m256d lane[2])
+{
+    __m256 some = _mm256_cmp_ps(v, _mm256_set1_ps(-INFINITY), _CMP_NEQ_UQ);
+    v = _mm256_and_ps(some, exp_avx2(_mm256_sub_ps(v, max)));
+    lane[0] = _mm256_add_pd(lane[0], _mm256_cvtps_pd(_mm256_castps256_ps128(v)));
+    lane[1] = _mm256_add_pd(lane[1], _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)));
+    return v;
+}
+
 double softmax_exp_avx2(float *x, int n)
 {
-    const __m256 lowest = _mm256_set1_ps(-INFINITY);
-    float max = max_of(x, n);
-    double sum = 0;
+    __m256 max = _mm256_set1_ps(max_of(x, n));
+    __m256d lane[4] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()};
     int i = 0;
-    for (; i + 8 <= n; i += 8) {
-        __m256 v = _mm256_loadu_ps(x + i);
-        __m256 some = _mm256_cmp_ps(v, lowest, _CMP_NEQ_UQ);
-        v = _mm256_and_ps(some, exp_avx2(_mm256_sub_ps(v, _mm256_set1_ps(max))));
-        _mm256_storeu_ps(x + i, v);
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(x + i, exp_below(_mm256_loadu_ps(x + i), max, lane + i % 16 / 4));
+    if (i < n) {
+        float tail[8];
         for (int j = 0; j < 8; j++)
-            sum += x[i + j];
+            tail[j] = i + j < n ? x[i + j] : -INFINITY;
+        _mm256_storeu_ps(tail, exp_below(_mm256_loadu_ps(tail), max, lane + i % 16 / 4));
+        memcpy(x + i, tail, (size_t) (n - i) * sizeof *x);
     }
-    for (; i < n; i++) {
-        x[i] = x[i] == -INFINITY ? 0 : exp_scalar(x[i] - max);
-        sum += x[i];
-    }
-    return sum;
+    return fold(lane);
 }
 
 static void store_f16(const float *x, int n, uint8_t *out)

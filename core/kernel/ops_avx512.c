@@ -12,7 +12,15 @@ static __m512d add_squares(__m512d sum, __m256 x)
     return _mm512_fmadd_pd(wide, wide, sum);
 }
 
-/* 16 lanes in double: low holds lanes 0 to 7, high the others. */
+/* The sum of 16 lanes, of which low holds 0 to 7: ops_scalar.c. */
+static double fold(__m512d low, __m512d high)
+{
+    low = _mm512_add_pd(low, high);
+    __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(low), _mm512_extractf64x4_pd(low, 1));
+    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
 static double sum_of_squares(const float *x, int n)
 {
     __m512d low = _mm512_setzero_pd(), high = low;
@@ -21,10 +29,7 @@ static double sum_of_squares(const float *x, int n)
         low = add_squares(low, _mm512_castps512_ps256(v));
         high = add_squares(high, _mm512_extractf32x8_ps(v, 1));
     }
-    low = _mm512_add_pd(low, high);
-    __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(low), _mm512_extractf64x4_pd(low, 1));
-    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
-    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+    return fold(low, high);
 }
 
 void rms_norm_avx512(const float *x, const float *w, int n, float eps, float *y)
@@ -134,17 +139,17 @@ double softmax_exp_avx512(float *x, int n)
     for (int i = 0; i < n; i += 16)
         max = _mm512_max_ps(_mm512_mask_loadu_ps(lowest, first_lanes(n - i), x + i), max);
     max = _mm512_set1_ps(_mm512_reduce_max_ps(max));
-    double sum = 0;
+    __m512d low = _mm512_setzero_pd(), high = low;
     for (int i = 0; i < n; i += 16) {
         __mmask16 m = first_lanes(n - i);
         __m512 v = _mm512_mask_loadu_ps(lowest, m, x + i);
         __mmask16 some = _mm512_cmp_ps_mask(v, lowest, _CMP_NEQ_UQ);
         v = _mm512_maskz_mov_ps(some, exp_avx512(_mm512_sub_ps(v, max)));
         _mm512_mask_storeu_ps(x + i, m, v);
-        for (int j = i; j < n && j < i + 16; j++)
-            sum += x[j];
+        low = _mm512_add_pd(low, _mm512_cvtps_pd(_mm512_castps512_ps256(v)));
+        high = _mm512_add_pd(high, _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)));
     }
-    return sum;
+    return fold(low, high);
 }
 
 static void store_f16(const float *x, int n, uint8_t *out)

@@ -6,16 +6,22 @@
 #include "kernel/ops.h"
 #include "kernel/ops_scalar.h"
 
+/* Sums over a row have 16 lanes in double, added up like this. */
+static double fold(double lane[16])
+{
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
 void rms_norm_scalar(const float *x, const float *w, int n, float eps, float *y)
 {
     /* A square of a float is exact in double, so only the additions round. */
     double lane[16] = {0};
     for (int i = 0; i < n; i++)
         lane[i % 16] += (double) x[i] * x[i];
-    for (int half = 8; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            lane[i] += lane[i + half];
-    float scale = rms_scale(lane[0], n, eps);
+    float scale = rms_scale(fold(lane), n, eps);
     for (int i = 0; i < n; i++)
         y[i] = w ? x[i] * scale * w[i] : x[i] * scale;
 }
@@ -58,12 +64,12 @@ double softmax_exp_scalar(float *x, int n)
     float max = -INFINITY;
     for (int i = 0; i < n; i++)
         max = x[i] > max ? x[i] : max;
-    double sum = 0;
+    double lane[16] = {0};
     for (int i = 0; i < n; i++) {
         x[i] = x[i] == -INFINITY ? 0 : exp_scalar(x[i] - max);
-        sum += x[i];
+        lane[i % 16] += (double) x[i];
     }
-    return sum;
+    return fold(lane);
 }
 
 static void store_q8_0(const float *x, uint8_t *block)
