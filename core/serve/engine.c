@@ -447,7 +447,7 @@ static void compute(struct engine *e, int n_prompt)
     e->step.keeps = e->nextn_rows != NULL;
     step_run(&e->step);
     double seconds = clock_seconds() - start;
-    pace_learn(&e->pace, n_rows, e->step.alone, seconds, cores_lost() > lost);
+    pace_learn(&e->pace, n_rows, e->step.alone, seconds, cores_lost() - lost);
     e->n_written = e->n_accepted = e->n_forced = 0;
     answer_choose(e);
     for (int i = 0; i < e->n_running; i++)

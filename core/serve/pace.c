@@ -7,8 +7,11 @@
 
 #include <stddef.h>
 
-/* A trial costs up to a step more, which is a percent of 64; a disturbed step counts as many. */
-enum { FIRST_GAP = 64, LONGEST_GAP = 1024, DISTURBED = 32 };
+/*
+ * A trial costs up to a step more, which is a percent of 64; a disturbed step counts as many. A program that computes
+ * on our cores takes one from us some 250 times a second; what else runs on a quiet machine, ten times.
+ */
+enum { FIRST_GAP = 64, LONGEST_GAP = 1024, DISTURBED = 32, LOST_A_SECOND = 100 };
 
 static struct pace_bucket *bucket(struct pace *pace, int n_rows)
 {
@@ -31,7 +34,7 @@ bool pace_alone(struct pace *pace, int n_rows)
     return b->wait > 0 ? faster_alone(b) : !faster_alone(b);
 }
 
-void pace_learn(struct pace *pace, int n_rows, bool alone, double seconds, bool disturbed)
+void pace_learn(struct pace *pace, int n_rows, bool alone, double seconds, long cores_lost)
 {
     struct pace_bucket *b = bucket(pace, n_rows);
     if (!b)
@@ -42,7 +45,8 @@ void pace_learn(struct pace *pace, int n_rows, bool alone, double seconds, bool 
     *mean = *mean > 0 ? *mean + (tried ? 0.5 : 0.1) * (seconds - *mean) : seconds;
     if (b->gap == 0)
         b->wait = b->gap = FIRST_GAP;
-    b->wait -= disturbed && !alone ? DISTURBED : 1;
+    bool disturbed = !alone && (double) cores_lost > LOST_A_SECOND * seconds;
+    b->wait -= disturbed ? DISTURBED : 1;
     if (!tried)
         return;
     b->gap = *mean > b->seconds[!alone] ? b->gap * 2 : FIRST_GAP;

@@ -31,7 +31,7 @@ struct pace {
 /* Should a step of n_rows be computed by one thread alone? */
 bool pace_alone(struct pace *pace, int n_rows);
 
-/* A step of n_rows took so long; disturbed: the kernel took a core from one of its threads meanwhile. */
-void pace_learn(struct pace *pace, int n_rows, bool alone, double seconds, bool disturbed);
+/* A step of n_rows took so long, in which the kernel took a core from one of its threads so often. */
+void pace_learn(struct pace *pace, int n_rows, bool alone, double seconds, long cores_lost);
 
 #endif

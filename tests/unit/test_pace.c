@@ -17,7 +17,7 @@ static int take(struct pace *pace, int n, double together, double alone, bool di
     int count = 0;
     for (int i = 0; i < n; i++) {
         bool is_alone = pace_alone(pace, 1);
-        pace_learn(pace, 1, is_alone, is_alone ? alone : together, disturbed);
+        pace_learn(pace, 1, is_alone, is_alone ? alone : together, disturbed ? 1000 : 20);
         count += is_alone;
     }
     return count;
@@ -60,7 +60,7 @@ static void long_steps_always_use_all_threads(void **state)
     struct pace pace = {0};
     for (int i = 0; i < 100; i++) {
         assert_false(pace_alone(&pace, 17));
-        pace_learn(&pace, 17, false, 1, true);
+        pace_learn(&pace, 17, false, 1, 1000);
     }
 }
 
