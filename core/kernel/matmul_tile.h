@@ -258,7 +258,16 @@ INLINE const uint8_t *further(const uint8_t *p, size_t bytes, size_t left, const
     return bytes < left ? p + bytes : next + (bytes - left);
 }
 
-/* What the sums of n columns from `first` on begin with. */
+/* Fetches a line that will be written. Processors without the instruction do nothing. */
+INLINE void prefetch_for_write(const float *p)
+{
+    __asm__ volatile("prefetchw %0" : : "m"(*p));
+}
+
+/*
+ * What the sums of n columns from `first` on begin with. The lines that they will be written to are fetched: else each
+ * of the stores waits for its own, one after the other, which is a tenth of a tile of 16 columns.
+ */
 INLINE void start_sums(const int n, const struct panel_product *a, int first, floats sum[PARTS][WIDEST])
 {
 #pragma GCC unroll 16
@@ -266,6 +275,8 @@ INLINE void start_sums(const int n, const struct panel_product *a, int first, fl
         floats rows[PARTS] = {{0}};
         if (a->add)
             load_sums(a->y[first + c], a->n_rows, rows);
+        else
+            prefetch_for_write(a->y[first + c]);
         for (int p = 0; p < PARTS; p++)
             sum[p][c] = rows[p];
     }

@@ -146,15 +146,15 @@ static void finish_row(struct worker *w, int layer, int r)
     const struct kernels *k = s->kernels;
     const struct model_shape *m = &s->model->shape;
     const struct layer *l = &s->model->weights.layers[layer];
-    float *q = s->q + (size_t) r * (size_t) s->q_width, *key = s->k + (size_t) r * (size_t) s->k_width;
-    float *v = s->v + (size_t) r * (size_t) s->v_width;
+    float *q = s->q + (size_t) r * s->q_stride, *key = s->k + (size_t) r * s->k_stride;
+    float *v = s->v + (size_t) r * s->v_stride;
     const float *cos_sin = s->cos_sin + (size_t) r * (size_t) m->rope.n_rot;
     if (l->q_bias)
-        k->add_scaled(q, 1, l->q_bias, s->q_width);
+        k->add_scaled(q, 1, l->q_bias, l->q.n_out);
     if (l->k_bias)
-        k->add_scaled(key, 1, l->k_bias, s->k_width);
+        k->add_scaled(key, 1, l->k_bias, l->k.n_out);
     if (l->v_bias)
-        k->add_scaled(v, 1, l->v_bias, s->v_width);
+        k->add_scaled(v, 1, l->v_bias, l->v.n_out);
     if (l->q_norm) {
         norm_heads(w, q, l->q_norm, m->n_heads);
         norm_heads(w, key, l->k_norm, m->n_kv_heads);
@@ -184,22 +184,22 @@ void attention_gqa(struct worker *w, int layer)
     struct step *s = w->step;
     const struct layer *l = &s->model->weights.layers[layer];
     int n = s->n_rows, d = s->model->shape.n_embd;
-    struct product qkv[] = {{&l->q, 0, act_input(&s->h, &l->q, 0), n, s->q, (size_t) s->q_width},
-                            {&l->k, 0, act_input(&s->h, &l->k, 0), n, s->k, (size_t) s->k_width},
-                            {&l->v, 0, act_input(&s->h, &l->v, 0), n, s->v, (size_t) s->v_width}};
+    struct product qkv[] = {{&l->q, 0, act_input(&s->h, &l->q, 0), n, s->q, s->q_stride},
+                            {&l->k, 0, act_input(&s->h, &l->k, 0), n, s->k, s->k_stride},
+                            {&l->v, 0, act_input(&s->h, &l->v, 0), n, s->v, s->v_stride}};
     worker_products(w, qkv, 3);
-    struct lora_use lora[] = {{LORA_Q, 0, s->h.f, (size_t) d, s->q, (size_t) s->q_width},
-                              {LORA_K, 0, s->h.f, (size_t) d, s->k, (size_t) s->k_width},
-                              {LORA_V, 0, s->h.f, (size_t) d, s->v, (size_t) s->v_width}};
+    struct lora_use lora[] = {{LORA_Q, 0, s->h.f, (size_t) d, s->q, s->q_stride},
+                              {LORA_K, 0, s->h.f, (size_t) d, s->k, s->k_stride},
+                              {LORA_V, 0, s->h.f, (size_t) d, s->v, s->v_stride}};
     lora_add(w, lora, 3);
     worker_sync_rows(w, 8, finish_rows, NULL, NULL);
-    attention_attend(w, layer, s->q, (size_t) s->q_width, &s->heads, false);
+    attention_attend(w, layer, s->q, s->q_stride, &s->heads, false);
     if (!act_divides(&s->heads, s->model->shape.n_v))
         worker_sync_rows(w, 1, quantize_rows, &s->heads, NULL);
     else
         worker_sync(w);
-    struct product o = {&l->o, 0, act_input(&s->heads, &l->o, 0), n, s->y, (size_t) d};
+    struct product o = {&l->o, 0, act_input(&s->heads, &l->o, 0), n, s->y, s->y_stride};
     worker_products(w, &o, 1);
-    struct lora_use lora_o = {LORA_O, 0, s->heads.f, (size_t) s->heads.n, s->y, (size_t) d};
+    struct lora_use lora_o = {LORA_O, 0, s->heads.f, (size_t) s->heads.n, s->y, s->y_stride};
     lora_add(w, &lora_o, 1);
 }

@@ -134,7 +134,7 @@ static void add_down_bias(struct worker *w, const void *bias, int first, int las
     struct step *s = w->step;
     int d = s->model->shape.n_embd;
     for (int r = first; r < last; r++)
-        s->kernels->add_scaled(s->y + (size_t) r * (size_t) d, 1, bias, d);
+        s->kernels->add_scaled(s->y + (size_t) r * s->y_stride, 1, bias, d);
 }
 
 void ffn_dense(struct worker *w, int layer)
@@ -145,10 +145,9 @@ void ffn_dense(struct worker *w, int layer)
     lora_before_hidden(w, false);
     ffn_gate_up(w, &all, 1);
     worker_sync(w);
-    size_t d = (size_t) s->model->shape.n_embd;
-    struct product down = {&f->down, 0, act_input(&s->hidden, &f->down, 0), s->n_rows, s->y, d};
+    struct product down = {&f->down, 0, act_input(&s->hidden, &f->down, 0), s->n_rows, s->y, s->y_stride};
     worker_products(w, &down, 1);
-    struct lora_use lora = {LORA_DOWN, 0, s->hidden.f, (size_t) s->hidden.n, s->y, d};
+    struct lora_use lora = {LORA_DOWN, 0, s->hidden.f, (size_t) s->hidden.n, s->y, s->y_stride};
     lora_add(w, &lora, 1);
     if (f->down_bias)
         worker_sync_rows(w, 16, add_down_bias, f->down_bias, NULL);

@@ -49,7 +49,7 @@ static void finish_rows(struct worker *w, const void *norm, int first, int last)
         if (to < 0 && !hidden && !s->keeps)
             continue;
         float *x = s->x + (size_t) r * (size_t) d;
-        k->add_scaled(x, s->model->shape.residual_scale, s->y + (size_t) r * (size_t) d, d);
+        k->add_scaled(x, s->model->shape.residual_scale, s->y + (size_t) r * s->y_stride, d);
         if (hidden)
             k->rms_norm(x, norm, d, s->model->shape.norm_eps, hidden);
         if (to < 0)

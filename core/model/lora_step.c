@@ -283,7 +283,7 @@ static void combine_chunk(struct worker *w, enum lora_slot slot, const struct lo
         int p = routed ? s->lora.pair_order[c->first + i] : 0;
         int r = routed ? s->moe.pair_row[p] : s->lora.order[c->first + i];
         u[i] = routed ? pair_u(s, 0, p) : row_u(s, 0, r);
-        y[i] = s->y + (size_t) r * (size_t) s->model->shape.n_embd;
+        y[i] = s->y + (size_t) r * s->y_stride;
         scale[i] = pair->scale;
     }
     grow(w, pair, c->mat, from, to, u, c->n, scale, y);

@@ -20,7 +20,7 @@ static void compress_row(struct worker *w, int layer, int r)
     const struct kernels *k = s->kernels;
     const struct model_shape *m = &s->model->shape;
     const struct layer *l = &s->model->weights.layers[layer];
-    float *c = s->k + (size_t) r * (size_t) s->k_width;
+    float *c = s->k + (size_t) r * s->k_stride;
     if (l->q_a.n_mats > 0) {
         float *q = act_row(&s->q_lora, r);
         k->rms_norm(q, l->q_a_norm, m->n_q_lora, m->norm_eps, q);
@@ -47,10 +47,10 @@ static void split_query(struct worker *w, int r)
     const struct model_shape *m = &s->model->shape;
     const float *cos_sin = s->cos_sin + (size_t) r * (size_t) m->rope.n_rot;
     for (int h = 0; h < m->n_heads; h++) {
-        const float *q = s->q + (size_t) r * (size_t) s->q_width + (size_t) h * (size_t) (m->n_nope + m->rope.n_rot);
+        const float *q = s->q + (size_t) r * s->q_stride + (size_t) h * (size_t) (m->n_nope + m->rope.n_rot);
         int row = r * m->n_heads + h;
         float *nope = act_row(&s->q_nope, row);
-        float *pe = s->q_absorbed + (size_t) row * (size_t) m->n_k + m->n_kv_lora;
+        float *pe = s->q_absorbed + (size_t) r * s->absorbed_stride + (size_t) h * (size_t) m->n_k + m->n_kv_lora;
         memcpy(nope, q, (size_t) m->n_nope * sizeof *nope);
         memcpy(pe, q + m->n_nope, (size_t) m->rope.n_rot * sizeof *pe);
         s->kernels->rope(pe, m->rope.n_rot, m->rope.neox, cos_sin);
@@ -83,19 +83,19 @@ static void project(struct worker *w, int layer)
     bool low_rank = l->q_a.n_mats > 0;
     const struct weight *q = low_rank ? &l->q_a : &l->q;
     struct product in[] = {{q, 0, act_input(&s->h, q, 0), n, low_rank ? s->q_lora.f : s->q,
-                            (size_t) (low_rank ? s->q_lora.n : s->q_width)},
-                           {&l->kv_a, 0, act_input(&s->h, &l->kv_a, 0), n, s->k, (size_t) s->k_width}};
+                            low_rank ? (size_t) s->q_lora.n : s->q_stride},
+                           {&l->kv_a, 0, act_input(&s->h, &l->kv_a, 0), n, s->k, s->k_stride}};
     worker_products(w, in, 2);
     size_t d = (size_t) s->model->shape.n_embd;
     struct lora_use lora[] = {{low_rank ? LORA_Q_A : LORA_Q, 0, s->h.f, d, in[0].y, in[0].y_stride},
-                              {LORA_KV_A, 0, s->h.f, d, s->k, (size_t) s->k_width}};
+                              {LORA_KV_A, 0, s->h.f, d, s->k, s->k_stride}};
     lora_add(w, lora, 2);
     worker_sync_rows(w, 8, compress_rows, NULL, NULL);
     if (!low_rank)
         return;
-    struct product up = {&l->q_b, 0, act_input(&s->q_lora, &l->q_b, 0), n, s->q, (size_t) s->q_width};
+    struct product up = {&l->q_b, 0, act_input(&s->q_lora, &l->q_b, 0), n, s->q, s->q_stride};
     worker_products(w, &up, 1);
-    struct lora_use lora_up = {LORA_Q_B, 0, s->q_lora.f, (size_t) s->q_lora.n, s->q, (size_t) s->q_width};
+    struct lora_use lora_up = {LORA_Q_B, 0, s->q_lora.f, (size_t) s->q_lora.n, s->q, s->q_stride};
     lora_add(w, &lora_up, 1);
     if (s->model->shape.attention == ATTENTION_MLA)
         worker_sync_rows(w, 8, split_rows, NULL, NULL);
@@ -130,7 +130,7 @@ static void attend_absorbed(struct worker *w, int layer)
     struct step *s = w->step;
     const struct model_shape *m = &s->model->shape;
     const struct layer *l = &s->model->weights.layers[layer];
-    size_t absorbed = (size_t) m->n_heads * (size_t) m->n_k;
+    size_t absorbed = s->absorbed_stride;
     per_head_products(w, &l->k_b, &s->q_nope, s->q_absorbed, (size_t) m->n_k, absorbed);
     lora_add_heads(w, LORA_K_B, &s->q_nope, s->q_absorbed, (size_t) m->n_k, absorbed);
     worker_sync(w);
@@ -154,18 +154,18 @@ static void expand_row(struct worker *w, int layer, int r)
     const struct kernels *k = s->kernels;
     const struct model_shape *m = &s->model->shape;
     const float *cos_sin = s->cos_sin + (size_t) r * (size_t) m->rope.n_rot;
-    const float *pe = s->k + (size_t) r * (size_t) s->k_width + m->n_kv_lora;
+    const float *pe = s->k + (size_t) r * s->k_stride + m->n_kv_lora;
     int page = s->rows[r].seq->pages[s->rows[r].position / KV_PAGE], at = s->rows[r].position % KV_PAGE;
     float key[576];
     for (int h = 0; h < m->n_heads; h++) {
-        const float *kv = s->v + (size_t) r * (size_t) s->v_width + (size_t) h * (size_t) (m->n_nope + m->n_v_head);
+        const float *kv = s->v + (size_t) r * s->v_stride + (size_t) h * (size_t) (m->n_nope + m->n_v_head);
         memcpy(key, kv, (size_t) m->n_nope * sizeof *key);
         memcpy(key + m->n_nope, pe, (size_t) m->rope.n_rot * sizeof *key);
         k->kv_store(s->cache->shape.type, key, m->n_k,
                     kv_k_rows(s->cache, page, layer, h) + (size_t) at * s->cache->k_row);
         k->kv_store(s->cache->shape.type, kv + m->n_nope, m->n_v,
                     kv_v_rows(s->cache, page, layer, h) + (size_t) at * s->cache->v_row);
-        k->rope(s->q + (size_t) r * (size_t) s->q_width + (size_t) h * (size_t) m->n_k + m->n_nope, m->rope.n_rot,
+        k->rope(s->q + (size_t) r * s->q_stride + (size_t) h * (size_t) m->n_k + m->n_nope, m->rope.n_rot,
                 m->rope.neox, cos_sin);
     }
     step_copy_row(s, layer, r);
@@ -181,12 +181,12 @@ static void attend_expanded(struct worker *w, int layer)
 {
     struct step *s = w->step;
     const struct layer *l = &s->model->weights.layers[layer];
-    struct product kv = {&l->kv_b, 0, act_input(&s->latent, &l->kv_b, 0), s->n_rows, s->v, (size_t) s->v_width};
+    struct product kv = {&l->kv_b, 0, act_input(&s->latent, &l->kv_b, 0), s->n_rows, s->v, s->v_stride};
     worker_products(w, &kv, 1);
-    struct lora_use lora = {LORA_KV_B, 0, s->latent.f, (size_t) s->latent.n, s->v, (size_t) s->v_width};
+    struct lora_use lora = {LORA_KV_B, 0, s->latent.f, (size_t) s->latent.n, s->v, s->v_stride};
     lora_add(w, &lora, 1);
     worker_sync_rows(w, 8, expand_rows, NULL, NULL);
-    attention_attend(w, layer, s->q, (size_t) s->q_width, &s->heads, false);
+    attention_attend(w, layer, s->q, s->q_stride, &s->heads, false);
     if (!act_divides(&s->heads, s->model->shape.n_v))
         worker_sync_rows(w, 16, quantize_rows, &s->heads, NULL);
     else
@@ -202,8 +202,8 @@ void attention_mla(struct worker *w, int layer)
         attend_absorbed(w, layer);
     else
         attend_expanded(w, layer);
-    struct product o = {&l->o, 0, act_input(&s->heads, &l->o, 0), s->n_rows, s->y, (size_t) s->model->shape.n_embd};
+    struct product o = {&l->o, 0, act_input(&s->heads, &l->o, 0), s->n_rows, s->y, s->y_stride};
     worker_products(w, &o, 1);
-    struct lora_use lora = {LORA_O, 0, s->heads.f, (size_t) s->heads.n, s->y, (size_t) s->model->shape.n_embd};
+    struct lora_use lora = {LORA_O, 0, s->heads.f, (size_t) s->heads.n, s->y, s->y_stride};
     lora_add(w, &lora, 1);
 }

@@ -127,7 +127,7 @@ static void add_groups(struct worker *w, const struct expert_group *g, int n, in
                 x[i * columns + c] = input[c];
         }
         for (int c = 0; c < columns; c++)
-            y[c] = s->y + (size_t) s->moe.pair_row[g->first + c0 + c] * (size_t) d;
+            y[c] = s->y + (size_t) s->moe.pair_row[g->first + c0 + c] * s->y_stride;
         matmul_add_panels(s->kernels, down, mats, n, from, to, x, columns, y, next, unpack);
         const float *bias = g->ffn->down_bias ? g->ffn->down_bias + (size_t) g->mat * (size_t) d + first : NULL;
         for (int c = 0; bias && c < columns; c++)
@@ -161,7 +161,7 @@ static void combine(struct worker *w)
     while (worker_take_run(w, panels, DOWN_PANELS, &first, &last)) {
         int begin = first * PANEL_ROWS, end = last * PANEL_ROWS < d ? last * PANEL_ROWS : d;
         for (int r = 0; r < s->n_rows; r++)
-            memset(s->y + (size_t) r * (size_t) d + begin, 0, (size_t) (end - begin) * sizeof(float));
+            memset(s->y + (size_t) r * s->y_stride + begin, 0, (size_t) (end - begin) * sizeof(float));
         for (int g = 0, n; g < s->moe.n_groups; g += n) {
             n = groups_together(s, g);
             const struct expert_group *then = g + n < s->moe.n_groups ? &s->moe.groups[g + n] : NULL;

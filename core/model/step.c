@@ -82,6 +82,16 @@ static void take_act(struct step *s, struct act *a, int rows, int n, const struc
     take_rows(s, a, rows, n, failed);
 }
 
+/*
+ * Floats from row to row of what products write: an odd number of lines of 64 bytes. A tile writes a line of each of 16
+ * rows, and with a power of two between them all those lines would want the same place in every cache.
+ */
+static size_t row_stride(int n)
+{
+    enum { LINE = 16 };
+    return ((size_t) (n + LINE - 1) / LINE | 1) * LINE;
+}
+
 static void take_attention(struct step *s, int rows, bool *failed)
 {
     const struct model_shape *m = &s->model->shape;
@@ -89,14 +99,14 @@ static void take_attention(struct step *s, int rows, bool *failed)
     int n_k_head = mla ? m->n_nope + m->rope.n_rot : m->n_k;
     int n_v_head = mla ? m->n_v_head : m->n_v;
     size_t count = (size_t) rows;
-    s->q_width = m->n_heads * n_k_head;
-    s->k_width = mla ? m->n_kv_lora + m->rope.n_rot : m->n_kv_heads * m->n_k;
-    s->v_width = m->attention == ATTENTION_MLA ? 0
-                 : mla                         ? m->n_heads * (m->n_nope + m->n_v_head)
-                                               : m->n_kv_heads * m->n_v;
-    s->q = take(s, count * (size_t) s->q_width, sizeof(float), failed);
-    s->k = take(s, count * (size_t) s->k_width, sizeof(float), failed);
-    s->v = take(s, count * (size_t) s->v_width, sizeof(float), failed);
+    s->q_stride = row_stride(m->n_heads * n_k_head);
+    s->k_stride = row_stride(mla ? m->n_kv_lora + m->rope.n_rot : m->n_kv_heads * m->n_k);
+    s->v_stride = row_stride(m->attention == ATTENTION_MLA ? 0
+                             : mla                         ? m->n_heads * (m->n_nope + m->n_v_head)
+                                                           : m->n_kv_heads * m->n_v);
+    s->q = take(s, count * s->q_stride, sizeof(float), failed);
+    s->k = take(s, count * s->k_stride, sizeof(float), failed);
+    s->v = take(s, count * s->v_stride, sizeof(float), failed);
     take_act(s, &s->heads, rows, m->n_heads * n_v_head, (struct readers){{READER(o)}}, failed);
     if (m->n_q_lora > 0)
         take_act(s, &s->q_lora, rows, m->n_q_lora, (struct readers){{READER(q_b)}}, failed);
@@ -105,7 +115,8 @@ static void take_attention(struct step *s, int rows, bool *failed)
     if (m->attention == ATTENTION_MLA) {
         take_act(s, &s->q_nope, rows * m->n_heads, m->n_nope, (struct readers){{READER(k_b)}}, failed);
         take_act(s, &s->attended, rows * m->n_heads, m->n_v, (struct readers){{READER(v_b)}}, failed);
-        s->q_absorbed = take(s, count * (size_t) m->n_heads * (size_t) m->n_k, sizeof(float), failed);
+        s->absorbed_stride = row_stride(m->n_heads * m->n_k);
+        s->q_absorbed = take(s, count * s->absorbed_stride, sizeof(float), failed);
     }
 }
 
@@ -173,7 +184,8 @@ static void take_all(struct step *s, bool *failed)
     s->rows = take(s, count, sizeof *s->rows, failed);
     s->tiles = take(s, count, sizeof *s->tiles, failed);
     s->x = take(s, count * d, sizeof(float), failed);
-    s->y = take(s, count * d, sizeof(float), failed);
+    s->y_stride = row_stride(m->n_embd);
+    s->y = take(s, count * s->y_stride, sizeof(float), failed);
     s->cos_sin = take(s, count * (size_t) m->rope.n_rot, sizeof(float), failed);
     const struct readers of_h = {{READER(q), READER(k), READER(v), READER(q_a), READER(kv_a), READER(router),
                                   READER(ffn.gate), READER(ffn.up), READER(shared.gate), READER(shared.up)}};
@@ -388,7 +400,7 @@ void add_norm_rows(struct worker *w, const void *argument, int first, int last)
     for (int r = first; r < last; r++) {
         float *x = s->x + (size_t) r * (size_t) d;
         if (a->y)
-            k->add_scaled(x, s->model->shape.residual_scale, a->y + (size_t) r * (size_t) d, d);
+            k->add_scaled(x, s->model->shape.residual_scale, a->y + (size_t) r * s->y_stride, d);
         if (a->bias)
             k->add_scaled(x, s->model->shape.residual_scale, a->bias, d);
         k->rms_norm(x, a->norm, d, s->model->shape.norm_eps, act_row(&s->h, r));

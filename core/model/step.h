@@ -108,15 +108,17 @@ struct step {
 
     bool keeps;             /* x shall hold every row's last state afterwards, for step_run_nextn */
     float *x;               /* rows x d: the residual stream */
-    float *y;               /* rows x d: what a layer adds to it */
+    float *y;               /* rows x y_stride: what a layer adds to it */
+    size_t y_stride;        /* d and a little more, like all strides: step.c */
     float *cos_sin;         /* rows x n_rot */
     struct act h;           /* rows x d: normed */
-    float *q, *k, *v;       /* projections, rows x their width */
-    int q_width, k_width, v_width;
+    float *q, *k, *v;       /* projections, rows x their strides */
+    size_t q_stride, k_stride, v_stride;
     struct act q_lora;      /* MLA: rows x n_q_lora */
     struct act latent;      /* MLA expanded: rows x n_kv_lora */
     struct act q_nope;      /* MLA: rows*H x n_nope */
-    float *q_absorbed;      /* MLA: rows x H x (n_kv_lora + n_rot) */
+    float *q_absorbed;      /* MLA: rows x H x (n_kv_lora + n_rot), a row every absorbed_stride */
+    size_t absorbed_stride;
     struct act attended;    /* rows*H x n_v: MLA's attended latents */
     struct act heads;       /* rows x H*n_v_head: input of the output projection */
     struct act hidden;      /* rows x n_ff: dense layers */
