@@ -216,7 +216,7 @@ typedef struct dsr1_engine_options {
     size_t kv_cache_size;/* bytes for all requests; room for max_batch/4 whole contexts, at most 1 GiB */
     int max_batch;       /* requests running at once; 16 */
     int max_queue;       /* requests waiting, beyond the free places of the batch; 1024 */
-    int chunk_size;      /* prompt tokens computed per step; 256 */
+    int chunk_size;      /* prompt tokens computed per step; 512, and 256 while requests are being answered */
     dsr1_kv_type kv_type;
     int n_experts_used;  /* experts that a token is sent to; as many as the file says */
 } dsr1_engine_options;

@@ -14,7 +14,10 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { EXTRA_LOGITS = 64, DEFAULT_CONTEXT = 4096, DEFAULT_BATCH = 16, DEFAULT_QUEUE = 1024, DEFAULT_CHUNK = 256 };
+enum { EXTRA_LOGITS = 64, DEFAULT_CONTEXT = 4096, DEFAULT_BATCH = 16, DEFAULT_QUEUE = 1024 };
+
+/* Experts of twice as many tokens are multiplied faster; who is in the middle of an answer waits for half of that. */
+enum { DEFAULT_CHUNK = 512, SHARED_CHUNK = 256 };
 
 /* ------------------------------------------------------------------ */
 /* Open and close                                                      */
@@ -115,9 +118,10 @@ dsr1_status engine_open(const struct model *model, const struct tokenizer *token
     struct engine *e = memory_array(1, sizeof *e);
     if (!e)
         return error_nomem(err, "an engine");
+    int shared_chunk = o.chunk_size > 0 ? o.chunk_size : SHARED_CHUNK;
     fill_defaults(&o, model);
     *e = (struct engine){.model = model, .tokenizer = tokenizer, .kernels = kernels_default(), .options = o,
-                         .think_open = tokenizer_find(tokenizer, "<think>"),
+                         .shared_chunk = shared_chunk, .think_open = tokenizer_find(tokenizer, "<think>"),
                          .think_close = tokenizer_find(tokenizer, "</think>"), .next_id = 1, .next_turn = 1};
     pthread_mutex_init(&e->lock, NULL);
     pthread_mutex_init(&e->table_lock, NULL);

@@ -2,9 +2,9 @@
  * engine.h - many requests, one step at a time
  *
  * Every step mixes the next token of all running requests with pieces of new
- * prompts, at most chunk_size tokens of them, so that a long prompt delays
- * running answers by one chunk at most (chunked prefill, Sarathi,
- * arXiv:2308.16369). A request is admitted with room for its prompt and grows
+ * prompts, at most chunk_size tokens of them (fewer while somebody is being
+ * answered), so that a long prompt delays running answers by one chunk at most
+ * (chunked prefill, Sarathi, arXiv:2308.16369). A request is admitted with room for its prompt and grows
  * page by page; when pages run out, the youngest request of the lowest priority
  * makes way: what it computed stays in the prefix tree while there is room, and
  * it is taken up again where it was, so that memory decides when an answer
@@ -51,6 +51,7 @@ struct engine {
     struct prefix_tree tree;
     struct step step;
     dsr1_engine_options options;    /* with every default filled in */
+    int shared_chunk;               /* chunk_size while requests are being answered */
     int n_choices;                  /* logits behind have no token in the vocabulary: never chosen */
     uint64_t *no_end;               /* a bit for each of them, but for tokens that end an answer */
     int32_t think_open, think_close;    /* tokens <think> and </think>, or -1 */

@@ -383,8 +383,11 @@ int schedule_plan(struct engine *e)
 {
     int n_logits = 0, chunk = e->options.chunk_size, n_prompt = 0;
     e->step.n_rows = 0;
-    for (int i = 0; i < e->n_running; i++)
+    for (int i = 0; i < e->n_running; i++) {
         e->running[i].n = e->running[i].n_draft = e->running[i].n_score = 0;
+        if (request_answering(e->running[i].request))
+            chunk = e->shared_chunk;
+    }
     plan_answers(e, &chunk, &n_logits);
     plan_prompts(e, chunk, &n_logits);
     for (int i = 0; i < e->n_running; i++) {
