@@ -49,8 +49,8 @@ enum { PARTS = PANEL_LINE / VECTOR, WIDEST = 16 };
 /*
  * Bytes from the line that is read to those that are fetched. AHEAD goes into the second level: at 8 KiB four columns of
  * Q8_0 are a tenth slower. One column waits for that level, too, so NEAR goes on into the first: up to a fifth faster.
- * STRAIGHT goes into the first level alone (cpu_fetch): less is slower where each core has a way to memory of its own, more is
- * where they share one.
+ * STRAIGHT goes into the first level alone (cpu_fetch): less is slower where each core has a way to memory of its own,
+ * more is where they share one.
  */
 enum { AHEAD = 16 << 10, NEAR = 2 << 10, STRAIGHT = 6 << 10 };
 
