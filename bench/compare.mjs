@@ -61,7 +61,7 @@ function run(program, args, env, cwd) {
 
 // Figures are named pN (a prompt of N tokens) and bN (N requests that generate), in tokens a second.
 function ours() {
-    const args = ["bench", "-m", o.model, "-n", o.n, "-t", o.threads, "-r", 1, "--json"];
+    const args = ["bench", "-m", o.model, "-n", Math.max(o.n, 2), "-t", o.threads, "-r", 1, "--json"];
     const {stdout} = run(o.ours, [...args, "-p", o.prompts.join() || "1", "-b", o.batches.join() || "1"], o.oursEnv);
     const report = JSON.parse(stdout);
     const figures = {};
