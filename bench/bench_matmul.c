@@ -94,8 +94,8 @@ static void product_work(void *context, int thread, int n_threads)
     double began = clock_seconds(), now, done = 0;
     do {
         w->mat = (w->mat + 1) % share;
-        matmul_panels(b->k, &b->weight, thread * share + w->mat, 0, weight_panels(&b->weight), b->x, b->n_columns, w->y, NULL,
-                      w->scratch);
+        matmul_panels(b->k, &b->weight, thread * share + w->mat, 0, weight_panels(&b->weight), b->x, b->n_columns, w->y,
+                      NULL, w->scratch);
         done++;
         now = clock_seconds();
     } while (now - began < seconds);

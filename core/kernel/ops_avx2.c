@@ -12,8 +12,7 @@ static __m256d add_squares(__m256d sum, const float *x)
     return _mm256_fmadd_pd(wide, wide, sum);
 }
 
-/* 16 lanes in double, four in each of four vectors. */
-/* The sum of 16 lanes: ops_scalar.c. */
+/* The sum of 16 lanes, four in each of four vectors: ops_scalar.c. */
 static double fold(const __m256d lane[4])
 {
     __m256d four = _mm256_add_pd(_mm256_add_pd(lane[0], lane[2]), _mm256_add_pd(lane[1], lane[3]));

@@ -117,14 +117,15 @@ void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_grou
         for (int i = first, to; i < last; i = to) {
             for (; i - base >= items; items = group_items(&groups[++g], few))
                 base += items;
-            int n_panels = item_panels(&groups[g], few), all = weight_panels(&groups[g].ffn->gate);
-            int columns = groups[g].n < COLUMNS ? groups[g].n : COLUMNS;
-            int room = MOST_VALUES / (columns * n_panels * PANEL_ROWS);
+            const struct expert_group *here = &groups[g];
+            int n_panels = item_panels(here, few);
+            int room = MOST_VALUES / (least(here->n, COLUMNS) * n_panels * PANEL_ROWS);
             to = least(last, least(base + items, i + room));
-            const struct expert_group *then = to < base + items ? &groups[g] : &groups[g + 1];
-            const void *next = to == last ? NULL
-                             : weight_panel(&then->ffn->gate, then->mat, to < base + items ? (to - base) * n_panels : 0);
-            hidden_block(w, &groups[g], (i - base) * n_panels, least((to - base) * n_panels, all), next);
+            bool ends = to == base + items;
+            int end = ends ? weight_panels(&here->ffn->gate) : (to - base) * n_panels;
+            const struct expert_group *then = ends ? here + 1 : here;
+            const void *next = to < last ? weight_panel(&then->ffn->gate, then->mat, ends ? 0 : end) : NULL;
+            hidden_block(w, here, (i - base) * n_panels, end, next);
         }
     }
 }

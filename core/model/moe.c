@@ -145,11 +145,9 @@ static void add_groups(struct worker *w, const struct expert_group *g, int n, in
 static int groups_together(const struct step *s, int g)
 {
     const struct expert_group *first = &s->moe.groups[g];
+    bool apart = !first->ffn->down.side_by_side || first->ffn->down_bias || first->n != s->n_rows;
     int n = 1;
-    if (!first->ffn->down.side_by_side)
-        return 1;
-    while (g + n < s->moe.n_groups && n < MOST_TOGETHER && !first->ffn->down_bias && first->n == s->n_rows &&
-           first[n].n == s->n_rows && first[n].ffn == first->ffn)
+    while (!apart && g + n < s->moe.n_groups && n < MOST_TOGETHER && first[n].n == s->n_rows && first[n].ffn == first->ffn)
         n++;
     return n;
 }

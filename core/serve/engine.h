@@ -4,11 +4,11 @@
  * Every step mixes the next token of all running requests with pieces of new
  * prompts, at most chunk_size tokens of them (fewer while somebody is being
  * answered), so that a long prompt delays running answers by one chunk at most
- * (chunked prefill, Sarathi, arXiv:2308.16369). A request is admitted with room for its prompt and grows
- * page by page; when pages run out, the youngest request of the lowest priority
- * makes way: what it computed stays in the prefix tree while there is room, and
- * it is taken up again where it was, so that memory decides when an answer
- * comes and never what it is.
+ * (chunked prefill, Sarathi, arXiv:2308.16369). A request is admitted with room
+ * for its prompt and grows page by page; when pages run out, the youngest request
+ * of the lowest priority makes way: what it computed stays in the prefix tree
+ * while there is room, and it is taken up again where it was, so that memory
+ * decides when an answer comes and never what it is.
  *
  *   engine.c    open, submit, cancel, one step from end to end
  *   schedule.c  who runs, and with which rows

@@ -15,12 +15,12 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/rng.h"
+#include "kv/kv_cache.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* PAGE: what is added to a request so that its share of the cache is enough in whole pages. */
-enum { DECODE_PROMPT = 16, WARM_UP = 512, MAX_REPETITIONS = 100, PAGE = 64 };
+enum { DECODE_PROMPT = 16, WARM_UP = 512, MAX_REPETITIONS = 100 };
 
 struct bench {
     const char *model;
@@ -209,10 +209,10 @@ static int largest(const struct int_list *list)
     return max;
 }
 
-/* Room for the longest prompt and, with the default cache of max_batch / 4 contexts, for the largest batch. */
+/* Room for the longest prompt and, with the default cache of max_batch / 4 contexts, for the pages of the largest batch. */
 static void set_options(const struct bench *o, dsr1_engine_options *options)
 {
-    int prefill = largest(&o->prompts) + 1, decode = 4 * (DECODE_PROMPT + o->n_decode + PAGE);
+    int prefill = largest(&o->prompts) + 1, decode = 4 * (DECODE_PROMPT + o->n_decode + KV_PAGE);
     tool_engine_options(&o->engine, options);
     options->max_batch = largest(&o->batches) > 4 ? largest(&o->batches) : 4;
     options->context_size = prefill > decode ? prefill : decode;
