@@ -38,7 +38,7 @@ sub begin
 	my ($adapter) = @_;
 	return $node->safe_psql('postgres', qq{
 		SELECT dsr1_grpo('$adapter', 'SELECT prompt, jsonb_build_object(''wanted'', wanted) AS meta FROM tasks ORDER BY id',
-			'counted(text,text,jsonb)', '{"raw": true, "steps": 60, "batch": 2, "group": 8, "max_tokens": 24, "overlong": "keep",
+			'counted(text,text,jsonb)', '{"raw": true, "steps": 160, "batch": 2, "group": 8, "max_tokens": 24, "overlong": "keep",
 				"lora": "all", "router": true, "updates": 2, "beta": 0.02, "save_every": 4, "eval_every": 10,
 				"eval": "SELECT prompt, jsonb_build_object(''wanted'', wanted) AS meta FROM tasks"}')});
 }
