@@ -6,7 +6,7 @@
  * would; in GB/s of cached bytes. Prefill: 64 queries see whole pieces of 64
  * positions that stay in the second level; in Gflop/s. One thread, best of five.
  *
- *   bench_attend [scalar|avx2|avx512]
+ *   bench_attend [scalar|avx2|avx512|avx512bf16 [f16|f32|q8_0|bf16 [64|128|576/512]]]
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -19,15 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef void (*attend_function)(const struct attend_piece *);
-
 enum { POSITIONS = 2048, MOST_QUERIES = 128, CACHE_SIZE = 192 << 20 };
 
 struct bench {
-    attend_function attend;
+    const struct kernels *kernels;
+    const char *type, *heads; /* NULL for all */
     uint8_t *cache;
     float *q_rows, *acc_rows;
-    const float *q[MOST_QUERIES];
+    const void *q[MOST_QUERIES];
     float *acc[MOST_QUERIES];
     int from[MOST_QUERIES], to[MOST_QUERIES];
     struct attend_state state[MOST_QUERIES];
@@ -49,13 +48,14 @@ static size_t bytes_of(const struct shape *shape, enum kv_type type, int positio
     return row * (size_t) positions;
 }
 
-static void start(struct bench *b, const struct shape *shape, int n_q)
+static void start(struct bench *b, const struct shape *shape, enum kv_type type, int n_q)
 {
     for (int i = 0; i < n_q; i++) {
-        float *q = b->q_rows + (size_t) i * (size_t) shape->n_k;
+        float q[576], *row = b->q_rows + (size_t) i * (size_t) shape->n_k;
         for (int j = 0; j < shape->n_k; j++)
             q[j] = (float) ((i * 31 + j * 7) % 17 - 8) * 0.01f;
-        b->q[i] = q;
+        b->kernels->load_query(type, 1, q, shape->n_k, row);
+        b->q[i] = row;
         b->acc[i] = b->acc_rows + (size_t) i * (size_t) shape->n_v;
         memset(b->acc[i], 0, (size_t) shape->n_v * sizeof(float));
         b->state[i] = (struct attend_state){-INFINITY, 0};
@@ -84,7 +84,7 @@ static void attend_all(struct bench *b, const struct shape *shape, enum kv_type 
     for (int p = 0; p < positions; p += ATTEND_PIECE, rows += step) {
         piece.k = rows;
         piece.v = shape->latent ? rows : rows + ATTEND_PIECE * k_row;
-        b->attend(&piece);
+        b->kernels->attend(&piece);
     }
 }
 
@@ -93,7 +93,7 @@ static double decode_gb_s(struct bench *b, const struct shape *shape, enum kv_ty
     size_t size = bytes_of(shape, type, POSITIONS);
     size_t n = CACHE_SIZE / size, most = 48 * 64 / (size_t) shape->n_k / (size_t) n_q + 6;
     n = n < most ? n : most;
-    start(b, shape, n_q);
+    start(b, shape, type, n_q);
     double best = 0;
     for (int round = 0; round < 5; round++) {
         double began = clock_seconds();
@@ -106,15 +106,15 @@ static double decode_gb_s(struct bench *b, const struct shape *shape, enum kv_ty
     return best;
 }
 
-static double prefill_gflop_s(struct bench *b, const struct shape *shape, int n_q, int positions)
+static double prefill_gflop_s(struct bench *b, const struct shape *shape, enum kv_type type, int n_q, int positions)
 {
     double flops = 2.0 * n_q * positions * (shape->n_k + shape->n_v), best = 0;
     int repeats = (int) (1e9 / flops) + 1;
-    start(b, shape, n_q);
+    start(b, shape, type, n_q);
     for (int round = 0; round < 5; round++) {
         double began = clock_seconds();
         for (int i = 0; i < repeats; i++)
-            attend_all(b, shape, KV_F16, n_q, positions, b->cache);
+            attend_all(b, shape, type, n_q, positions, b->cache);
         double rate = flops * repeats / (clock_seconds() - began) * 1e-9;
         best = rate > best ? rate : best;
     }
@@ -129,14 +129,22 @@ static enum cpu_level level_of(const char *name)
     return cpu_level();
 }
 
+static const char *const types[KV_TYPES] = {"f16", "f32", "q8_0", "bf16"};
+
+static bool is_wanted(const struct bench *b, enum kv_type type, const struct shape *shape)
+{
+    return (!b->type || strcmp(b->type, types[type]) == 0) && (!b->heads || strcmp(b->heads, shape->name) == 0);
+}
+
 static void print_decode(struct bench *b)
 {
     static const int counts[] = {1, 3, 4, 8, 16};
-    static const char *const types[KV_TYPES] = {"f16", "f32", "q8_0"};
     const char *comma = "";
     for (enum kv_type type = KV_F16; type < KV_TYPES; type++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+                if (!is_wanted(b, type, &shapes[s]))
+                    continue;
                 double rate = decode_gb_s(b, &shapes[s], type, counts[c]);
                 printf("%s\n  {\"type\": \"%s\", \"heads\": \"%s\", \"n_q\": %d, \"gb_s\": %.1f, \"gflop_s\": %.1f}",
                        comma, types[type], shapes[s].name, counts[c], rate,
@@ -149,20 +157,25 @@ static void print_prefill(struct bench *b)
 {
     static const int counts[] = {8, 16, 64, 128};
     const char *comma = "";
-    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-        for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
-            printf("%s\n  {\"heads\": \"%s\", \"n_q\": %d, \"gflop_s\": %.1f}", comma, shapes[s].name, counts[c],
-                   prefill_gflop_s(b, &shapes[s], counts[c], 4 * ATTEND_PIECE));
-            comma = ",";
-        }
+    for (enum kv_type type = KV_F16; type < KV_TYPES; type++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+            for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+                if (!is_wanted(b, type, &shapes[s]))
+                    continue;
+                printf("%s\n  {\"type\": \"%s\", \"heads\": \"%s\", \"n_q\": %d, \"gflop_s\": %.1f}", comma,
+                       types[type], shapes[s].name, counts[c],
+                       prefill_gflop_s(b, &shapes[s], type, counts[c], 4 * ATTEND_PIECE));
+                comma = ",";
+            }
 }
 
 int main(int argc, char **argv)
 {
-    static const attend_function functions[CPU_LEVELS] = {attend_scalar, attend_avx2, attend_avx512};
     static struct bench b;
     enum cpu_level level = level_of(argc > 1 ? argv[1] : NULL);
-    b.attend = functions[level];
+    b.kernels = kernels_for(level);
+    b.type = argc > 2 ? argv[2] : NULL;
+    b.heads = argc > 3 ? argv[3] : NULL;
     b.cache = memory_map(CACHE_SIZE);
     b.q_rows = memory_array(MOST_QUERIES * 576, sizeof(float));
     b.acc_rows = memory_array(MOST_QUERIES * 512, sizeof(float));

@@ -18,6 +18,7 @@ AVX512_FLAGS := $(KERNEL_OPT) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx51
 $(B)/obj/%_avx2.o: CFLAGS_CPU := $(AVX2_FLAGS)
 $(B)/obj/%_avxvnni.o: CFLAGS_CPU := $(AVX2_FLAGS) -mavxvnni
 $(B)/obj/%_avx512.o: CFLAGS_CPU := $(AVX512_FLAGS)
+$(B)/obj/%_avx512bf16.o: CFLAGS_CPU := $(AVX512_FLAGS) -mavx512bf16
 # Where each variable of the tiles is would take gcc longer to write down than the tiles.
 $(B)/obj/core/kernel/matmul_%.o: CFLAGS_FILE := -g1
 

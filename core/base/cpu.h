@@ -13,16 +13,17 @@ enum cpu_level {
     CPU_AVX2,       /* AVX2, FMA, F16C */
     CPU_AVXVNNI,    /* and AVX-VNNI; some that have AVX-512 lack it */
     CPU_AVX512,     /* AVX-512 F BW VL DQ and VNNI */
+    CPU_AVX512BF16, /* and BF16, where its products are faster than those of floats */
     CPU_LEVELS
 };
 
 /*
  * The best level this CPU and operating system offer, lowered by DSR1_CPU =
- * scalar | avx2 | avxvnni | avx512 in the environment. Decided once per process.
+ * scalar | avx2 | avxvnni | avx512 | avx512bf16 in the environment. Decided once per process.
  */
 enum cpu_level cpu_level(void);
 
-/* The same without the environment: what the hardware has. */
+/* The best that the hardware has: without the environment, and even where the level below is faster. */
 enum cpu_level cpu_level_hardware(void);
 bool cpu_has_level(enum cpu_level level);
 

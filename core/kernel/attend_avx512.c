@@ -1,28 +1,24 @@
 /*
  * attend_avx512.c - attention for AVX-512: the inner loops behind attend_tile.h
  *
- * Scores: 4 queries x 4 positions make 16 sums of 16 lanes, which one transposing
- * tree folds into 16 scores. Values: 4 queries x 64 columns in 16 registers.
- *
  * SPDX-License-Identifier: PostgreSQL
  */
-enum { ATTEND_GROUP = 4 };
-
-#include "kernel/attend_tile.h"
-#include "kernel/ops_avx512.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "kernel/attend_avx512.h"
 
 /* 16 values from column i on (a multiple of 16), as floats; lanes outside the mask are zero. */
-INLINE __m512 load16(enum kv_type type, const uint8_t *row, int i, __mmask16 mask)
+INLINE __m512 load16(enum form form, const uint8_t *row, int i, __mmask16 mask)
 {
-    if (type == KV_F32)
+    if (form == FORM_F32 || form == FORM_BF16_TILE)
         return _mm512_maskz_loadu_ps(mask, row + 4 * (size_t) i);
-    if (type == KV_F16) {
+    if (form == FORM_F16) {
         const uint8_t *at = row + 2 * (size_t) i;
         if (mask == 0xffff)
             return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) at));
         return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, at));
+    }
+    if (form == FORM_BF16) {
+        __m256i upper = _mm256_loadu_si256((const __m256i *) (row + 2 * (size_t) i));
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(upper), 16));
     }
     /* q8_0: rows are whole blocks, so the mask is full. |q| < 2^7 times a half is exact. */
     const uint8_t *block = row + (size_t) (i / 32) * 34;
@@ -32,85 +28,115 @@ INLINE __m512 load16(enum kv_type type, const uint8_t *row, int i, __mmask16 mas
     return _mm512_mul_ps(_mm512_cvtepi32_ps(q), _mm512_set1_ps(_cvtsh_ss(d)));
 }
 
-INLINE void load_row_as(enum kv_type type, const uint8_t *row, int first, int n, float *out)
+/* 16 pairs of bf16 at column i: the odd ones, and the even ones. */
+INLINE void load_pairs(const uint8_t *row, int i, __m512 *odd, __m512 *even)
 {
-    for (int i = 0; i < n; i += 16)
-        _mm512_storeu_ps(out + i, load16(type, row, first + i, first_lanes(n - i)));
+    __m512i pairs = _mm512_loadu_si512(row + 2 * (size_t) i);
+    *odd = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int) 0xffff0000)));
+    *even = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
 }
 
-static void load_row(enum kv_type type, const uint8_t *row, int first, int n, float *out)
+void load_query_avx512(enum kv_type type, float scale, const float *q, int n, void *out)
 {
-    if (type == KV_F16)
-        load_row_as(KV_F16, row, first, n, out);
-    else if (type == KV_F32)
-        load_row_as(KV_F32, row, first, n, out);
-    else
-        load_row_as(KV_Q8_0, row, first, n, out);
+    if (type != KV_BF16) {
+        scale_avx512(scale, q, n, out);
+        return;
+    }
+    const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    float *to = out;
+    for (int i = 0; i < n; i += 32) {
+        __m512 a = _mm512_maskz_loadu_ps(first_lanes(n - i), q + i);
+        __m512 b = _mm512_maskz_loadu_ps(first_lanes(n - i - 16), q + i + 16);
+        a = bf16_avx512(_mm512_mul_ps(a, _mm512_set1_ps(scale)));
+        b = bf16_avx512(_mm512_mul_ps(b, _mm512_set1_ps(scale)));
+        _mm512_storeu_ps(to + i, _mm512_permutex2var_ps(a, odd, b));
+        _mm512_storeu_ps(to + i + 16, _mm512_permutex2var_ps(a, _mm512_sub_epi32(odd, _mm512_set1_epi32(1)), b));
+    }
 }
 
-/* Four vectors of 16 lanes folded by 8 and 4: block j of the result holds the 4 lanes of vector j. */
-INLINE __m512 fold_to_4(__m512 a, __m512 b, __m512 c, __m512 d)
+/* A row of keys as floats in the order of load_query. */
+INLINE void key_to_floats(enum form form, const uint8_t *row, int n, float *out)
 {
-    __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
-    __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
-    return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+    __m512 odd, even;
+    if (form != FORM_BF16) {
+        for (int i = 0; i < n; i += 16)
+            _mm512_store_ps(out + i, load16(form, row, i, first_lanes(n - i)));
+        return;
+    }
+    for (int i = 0; i < n; i += 32) {
+        load_pairs(row, i, &odd, &even);
+        _mm512_store_ps(out + i, odd);
+        _mm512_store_ps(out + i + 16, even);
+    }
 }
 
-/* Lanes folded by 2 and 1: lane 4 i + j of the result is sum j of block i. */
-INLINE __m512 fold_to_1(__m512 a, __m512 b, __m512 c, __m512 d)
+INLINE void keys_to_floats(enum form form, const struct attend_piece *a, int n, int from, int to, float *out)
 {
-    __m512 ab = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
-    __m512 cd = _mm512_add_ps(_mm512_shuffle_ps(c, d, 0x44), _mm512_shuffle_ps(c, d, 0xee));
-    return _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x88), _mm512_shuffle_ps(ab, cd, 0xdd));
+    for (int p = from; p < to; p++, out += n)
+        key_to_floats(form, a->k + (size_t) p * a->k_stride, a->n_k, out);
 }
 
-/* Scores of n queries at the 4 positions that sum holds lanes of. */
-INLINE void store_scores(int n, __m512 sum[4][4], float *scores)
+static struct rows tile_keys(const struct attend_piece *a, int from, int to, float *tile)
 {
-    __m512 part[4];
-    for (int j = 0; j < 4; j++)
-        part[j] = fold_to_4(sum[0][j], sum[1][j], sum[2][j], sum[3][j]);
-    __m512 s = fold_to_1(part[0], part[1], part[2], part[3]);
-    _mm_storeu_ps(scores, _mm512_castps512_ps128(s));
-    if (n > 1)
-        _mm_storeu_ps(scores + SCORE_STRIDE, _mm512_extractf32x4_ps(s, 1));
-    if (n > 2)
-        _mm_storeu_ps(scores + 2 * SCORE_STRIDE, _mm512_extractf32x4_ps(s, 2));
-    if (n > 3)
-        _mm_storeu_ps(scores + 3 * SCORE_STRIDE, _mm512_extractf32x4_ps(s, 3));
+    int blocks = a->type == KV_BF16 ? 32 : 16, n = (a->n_k + blocks - 1) / blocks * blocks;
+#define KEYS(form) keys_to_floats(form, a, n, from, to, tile)
+    FOR_FORM(a->type, KEYS)
+    return (struct rows){FORM_F32, (const uint8_t *) tile, (size_t) n * sizeof(float), 0};
 }
 
-/* The same for one query. */
-INLINE void store_scores_of_one(const __m512 sum[4], float *scores)
+INLINE void values_to_floats(enum form form, const struct attend_piece *a, int column, int n, int from, int to,
+                             float *tile)
 {
-    __m512 s = fold_to_4(sum[0], sum[1], sum[2], sum[3]);
-    s = _mm512_add_ps(s, _mm512_permute_ps(s, 0x4e));
-    s = _mm512_add_ps(s, _mm512_permute_ps(s, 0xb1));
-    const __m512i blocks = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
-    _mm_storeu_ps(scores, _mm512_castps512_ps128(_mm512_permutexvar_ps(blocks, s)));
+    for (int p = from; p < to; p++)
+        for (int i = 0; i < n; i += 16)
+            _mm512_store_ps(tile + p * V_TILE_COLUMNS + i,
+                            load16(form, a->v + (size_t) p * a->v_stride, column + i, first_lanes(n - i)));
 }
 
-INLINE void add_products(enum kv_type type, int n, const struct attend_query *query, const uint8_t *const row[4], int i,
+static struct rows tile_values(const struct attend_piece *a, int column, int n, int from, int to, float *tile)
+{
+#define VALUES(form) values_to_floats(form, a, column, n, from, to, tile)
+    FOR_FORM(a->type, VALUES)
+    enum form form = a->type == KV_BF16 ? FORM_BF16_TILE : FORM_F32;
+    return (struct rows){form, (const uint8_t *) tile, V_TILE_COLUMNS * sizeof(float), 0};
+}
+
+INLINE void add_products(enum form form, int n, const struct attend_query *query, const uint8_t *const row[4], int i,
                          __mmask16 mask, __m512 sum[4][4])
 {
     __m512 k[4];
     for (int j = 0; j < 4; j++)
-        k[j] = load16(type, row[j], i, mask);
+        k[j] = load16(form, row[j], i, mask);
     for (int a = 0; a < n; a++) {
-        __m512 q = _mm512_maskz_loadu_ps(mask, query[a].q + i);
+        __m512 q = _mm512_maskz_loadu_ps(mask, (const float *) query[a].q + i);
         for (int j = 0; j < 4; j++)
             sum[a][j] = _mm512_fmadd_ps(q, k[j], sum[a][j]);
     }
 }
 
-INLINE void scores_as(enum kv_type type, int n, const struct attend_query *query, int n_k, const uint8_t *k,
-                      size_t stride, int from, int to, float *scores)
+/* The same of a block of bf16, in pairs. */
+INLINE void add_pair_products(int n, const struct attend_query *query, const uint8_t *const row[4], int i,
+                              __m512 sum[4][4])
+{
+    for (int j = 0; j < 4; j++) {
+        __m512 odd, even;
+        load_pairs(row[j], i, &odd, &even);
+        for (int a = 0; a < n; a++) {
+            const float *q = (const float *) query[a].q + i;
+            sum[a][j] = _mm512_fmadd_ps(_mm512_loadu_ps(q), odd, sum[a][j]);
+            sum[a][j] = _mm512_fmadd_ps(_mm512_loadu_ps(q + 16), even, sum[a][j]);
+        }
+    }
+}
+
+INLINE void scores_as(int n, enum form form, const struct attend_query *query, int n_k, struct rows k, int from, int to,
+                      float *scores)
 {
     for (int p = from; p < to; p += 4) {
         /* Behind the range the last row is read again; nobody reads those scores. */
         const uint8_t *row[4];
         for (int j = 0; j < 4; j++)
-            row[j] = k + (size_t) attend_min(p + j, to - 1) * stride;
+            row[j] = k.first + (size_t) attend_min(p + j, to - 1) * k.stride;
         __m512 sum[4][4];
         for (int a = 0; a < 4; a++)
             for (int j = 0; j < 4; j++)
@@ -119,15 +145,20 @@ INLINE void scores_as(enum kv_type type, int n, const struct attend_query *query
          * The hardware follows rows read side by side badly: from memory, 16 queries of a 576 wide latent gain
          * from 83 to 92 Gflop/s when the next four rows (of f16) are fetched in order meanwhile.
          */
-        const uint8_t *next = row[0] + 4 * stride;
+        const uint8_t *next = row[0] + 4 * k.stride;
         int i = 0;
+        for (; form == FORM_BF16 && i < n_k; i += 32, next += 256) {
+            for (int j = 0; j < 4; j++)
+                __builtin_prefetch(next + 64 * j);
+            add_pair_products(n, query, row, i, sum);
+        }
         for (; i + 16 <= n_k; i += 16, next += 128) {
             __builtin_prefetch(next);
             __builtin_prefetch(next + 64);
-            add_products(type, n, query, row, i, 0xffff, sum);
+            add_products(form, n, query, row, i, 0xffff, sum);
         }
         if (i < n_k)
-            add_products(type, n, query, row, i, first_lanes(n_k - i), sum);
+            add_products(form, n, query, row, i, first_lanes(n_k - i), sum);
         if (n == 1)
             store_scores_of_one(sum[0], scores + p);
         else
@@ -135,72 +166,50 @@ INLINE void scores_as(enum kv_type type, int n, const struct attend_query *query
     }
 }
 
-/* Runs body with n as a constant, so that sums live in registers. */
-#define FOR_GROUP(n, body)   \
-    switch (n) {             \
-    case 1: body(1); break;  \
-    case 2: body(2); break;  \
-    case 3: body(3); break;  \
-    default: body(4); break; \
-    }
-
-static void group_scores(enum kv_type type, const struct attend_query *query, int n, int n_k, const uint8_t *k,
-                         size_t stride, int from, int to, float *scores)
+static void group_scores(struct rows k, const struct attend_query *query, int n, int n_k, int from, int to,
+                         float *scores)
 {
-#define F32_SCORES(m) scores_as(KV_F32, m, query, n_k, k, stride, from, to, scores)
-#define F16_SCORES(m) scores_as(KV_F16, m, query, n_k, k, stride, from, to, scores)
-#define Q8_SCORES(m) scores_as(KV_Q8_0, m, query, n_k, k, stride, from, to, scores)
-    if (type == KV_F32)
-        FOR_GROUP(n, F32_SCORES)
-    else if (type == KV_F16)
-        FOR_GROUP(n, F16_SCORES)
-    else
-        FOR_GROUP(n, Q8_SCORES)
+#define SCORES(form) FOR_GROUP(n, scores_as, form, query, n_k, k, from, to, scores)
+    FOR_FORM(k.form, SCORES)
 }
 
-static bool weigh(struct attend_query *query, float *scores)
+static bool weigh(enum kv_type type, struct attend_query *query, float *scores)
 {
-    const __m512 lowest = _mm512_set1_ps(-INFINITY);
-    struct attend_state *state = query->state;
-    int first = query->from & ~15;
-    uint64_t seen = (query->to == 64 ? 0 : UINT64_C(1) << query->to) - (UINT64_C(1) << query->from);
-    __m512 max = _mm512_set1_ps(state->max), sum = _mm512_setzero_ps();
-    for (int p = first; p < query->to; p += 16)
-        max = _mm512_max_ps(_mm512_mask_loadu_ps(lowest, (__mmask16) (seen >> p), scores + p), max);
-    float most = _mm512_reduce_max_ps(max);
-    if (most == -INFINITY)
-        return false;
-    for (int p = first; p < query->to; p += 16) {
-        __m512 s = _mm512_mask_loadu_ps(lowest, (__mmask16) (seen >> p), scores + p);
-        __m512 w = exp_avx512(_mm512_sub_ps(s, _mm512_set1_ps(most)));
-        sum = _mm512_add_ps(sum, w);
-        _mm512_storeu_ps(scores + p, w);
+    return weigh_floats(type, query, scores);
+}
+
+INLINE void add_position(enum form form, int n, int n_vectors, __mmask16 mask, const float *weights, struct rows v,
+                         int i, int p, __m512 acc[4][16])
+{
+    const uint8_t *row = v.first + (size_t) p * v.stride;
+    __m512 value[16];
+    for (int j = 0; j < n_vectors; j++)
+        value[j] = load16(form, row, i + 16 * j, mask);
+    for (int a = 0; a < n; a++) {
+        __m512 w = _mm512_set1_ps(weights[a * SCORE_STRIDE + p]);
+        for (int j = 0; j < n_vectors; j++)
+            acc[a][j] = _mm512_fmadd_ps(w, value[j], acc[a][j]);
     }
-    query->scale = state->max == most ? 1.0f : exp_scalar(state->max - most);
-    state->sum = fmaf(state->sum, query->scale, fold16_avx512(sum));
-    state->max = most;
-    return true;
 }
 
 /* n queries x n_vectors * 16 columns; the mask is for a last vector that is not full. */
-INLINE void values_as(enum kv_type type, int n, int n_vectors, __mmask16 mask, const struct attend_query *query,
-                      const float *weights, const uint8_t *v, size_t stride, int i, int column, int from, int to)
+INLINE void values_as(enum form form, int n, int n_vectors, __mmask16 mask, const struct attend_query *query,
+                      const float *weights, struct rows v, int i, int column, int from, int to)
 {
     __m512 acc[4][16];
-    for (int a = 0; a < n; a++)
+    for (int a = 0; a < n; a++) {
         for (int j = 0; j < n_vectors; j++)
-            acc[a][j] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, query[a].acc + column + i + 16 * j),
-                                      _mm512_set1_ps(query[a].scale));
-    for (int p = from; p < to; p++) {
-        const uint8_t *row = v + (size_t) p * stride;
-        __m512 value[16];
-        for (int j = 0; j < n_vectors; j++)
-            value[j] = load16(type, row, i + 16 * j, mask);
-        for (int a = 0; a < n; a++) {
-            __m512 w = _mm512_set1_ps(weights[a * SCORE_STRIDE + p]);
-            for (int j = 0; j < n_vectors; j++)
-                acc[a][j] = _mm512_fmadd_ps(w, value[j], acc[a][j]);
-        }
+            acc[a][j] = _mm512_maskz_loadu_ps(mask, query[a].acc + column + i + 16 * j);
+        for (int j = 0; j < n_vectors && query[a].scale != 1; j++)
+            acc[a][j] = scaled(form, &query[a], acc[a][j]);
+    }
+    for (int at = has_pairs(form) ? from / 2 * 2 : from; at < to; at += has_pairs(form) ? 2 : 1) {
+        if (form == FORM_BF16 && i == 0)
+            fetch_pair(v, at);
+        if (has_pairs(form) && at + 1 < to)
+            add_position(form, n, n_vectors, mask, weights, v, i, at + 1, acc);
+        if (!has_pairs(form) || at >= from)
+            add_position(form, n, n_vectors, mask, weights, v, i, at, acc);
     }
     for (int a = 0; a < n; a++)
         for (int j = 0; j < n_vectors; j++)
@@ -208,33 +217,29 @@ INLINE void values_as(enum kv_type type, int n, int n_vectors, __mmask16 mask, c
 }
 
 /* All columns of a group: as many at once as registers hold, then one vector at a time. */
-INLINE void columns_as(enum kv_type type, int n, const struct attend_query *query, const float *weights,
-                       const uint8_t *v, size_t stride, int column, int n_columns, int from, int to)
+INLINE void columns_as(int n, enum form form, const struct attend_query *query, const float *weights, struct rows v,
+                       int column, int n_columns, int from, int to)
 {
     int i = 0;
     if (n == 1)
         for (; i + 128 <= n_columns; i += 128)
-            values_as(type, n, 8, 0xffff, query, weights, v, stride, i, column, from, to);
+            values_as(form, n, 8, 0xffff, query, weights, v, i, column, from, to);
     for (; i + 64 <= n_columns; i += 64)
-        values_as(type, n, 4, 0xffff, query, weights, v, stride, i, column, from, to);
+        values_as(form, n, 4, 0xffff, query, weights, v, i, column, from, to);
     for (; i + 16 <= n_columns; i += 16)
-        values_as(type, n, 1, 0xffff, query, weights, v, stride, i, column, from, to);
+        values_as(form, n, 1, 0xffff, query, weights, v, i, column, from, to);
     if (i < n_columns)
-        values_as(type, n, 1, first_lanes(n_columns - i), query, weights, v, stride, i, column, from, to);
+        values_as(form, n, 1, first_lanes(n_columns - i), query, weights, v, i, column, from, to);
 }
 
-static void group_values(enum kv_type type, const struct attend_query *query, int n, const float *weights,
-                         const uint8_t *v, size_t stride, int column, int n_columns, int from, int to)
+static void group_values(struct rows v, const struct attend_query *query, int n, const float *weights, int column,
+                         int n_columns, int from, int to)
 {
-#define F32_VALUES(m) columns_as(KV_F32, m, query, weights, v, stride, column, n_columns, from, to)
-#define F16_VALUES(m) columns_as(KV_F16, m, query, weights, v, stride, column, n_columns, from, to)
-#define Q8_VALUES(m) columns_as(KV_Q8_0, m, query, weights, v, stride, column, n_columns, from, to)
-    if (type == KV_F32)
-        FOR_GROUP(n, F32_VALUES)
-    else if (type == KV_F16)
-        FOR_GROUP(n, F16_VALUES)
+#define COLUMNS(form) FOR_GROUP(n, columns_as, form, query, weights, v, column, n_columns, from, to)
+    if (v.form == FORM_BF16_TILE)
+        COLUMNS(FORM_BF16_TILE)
     else
-        FOR_GROUP(n, Q8_VALUES)
+        FOR_FORM(v.form, COLUMNS)
 }
 
 void attend_avx512(const struct attend_piece *piece)

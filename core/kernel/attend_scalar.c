@@ -9,6 +9,10 @@
  *   weights  position p of the piece goes to lane p % 16; the same fold
  *   values   position after position, one multiply-add each
  *
+ * With KV_BF16, queries and weights are rounded to bf16 as keys and values are, and
+ * sums take the order of vdpbf16ps: a pair of columns goes to a lane, and of a pair of
+ * columns or positions the odd one is added first.
+ *
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "kernel/ops.h"
@@ -30,20 +34,52 @@ static void load_values(enum kv_type type, const uint8_t *row, int i, int n, flo
             continue;
         } else if (type == KV_F32) {
             memcpy(&out[l], row + 4 * (size_t) (i + l), 4);
-        } else if (type == KV_F16) {
+        } else if (type == KV_F16 || type == KV_BF16) {
             memcpy(&half, row + 2 * (size_t) (i + l), 2);
-            out[l] = f32_from_f16(half);
+            out[l] = type == KV_F16 ? f32_from_f16(half) : f32_from_bf16(half);
         } else {
             out[l] = (float) (int8_t) row[2 + i % 32 + l] * d;
         }
     }
 }
 
+/* Of 32 columns of bf16 first the 16 odd ones, then the even ones; for others their own order. */
+static int column_at(enum kv_type type, int i)
+{
+    return type == KV_BF16 ? i / 32 * 32 + i % 16 * 2 + (i % 32 < 16) : i;
+}
+
+void load_query_scalar(enum kv_type type, float scale, const float *q, int n, void *out)
+{
+    float *to = out;
+    if (type != KV_BF16)
+        scale_scalar(scale, q, n, to);
+    else
+        for (int i = 0; i < (n + 31) / 32 * 32; i++)
+            to[i] = column_at(type, i) < n ? bf16_scalar(scale * q[column_at(type, i)]) : 0;
+}
+
+/* The same of a row of keys. */
+static void load_keys(enum kv_type type, const uint8_t *row, int i, int n, float out[16])
+{
+    if (type != KV_BF16) {
+        load_values(type, row, i, n, out);
+        return;
+    }
+    for (int l = 0; l < 16; l++) {
+        uint16_t value;
+        memcpy(&value, row + 2 * (size_t) column_at(type, i + l), 2);
+        out[l] = f32_from_bf16(value);
+    }
+}
+
 static float dot(enum kv_type type, const float *q, const uint8_t *row, int n)
 {
     float lane[16] = {0}, k[16];
+    if (type == KV_BF16)
+        n = (n + 31) / 32 * 32;
     for (int i = 0; i < n; i += 16) {
-        load_values(type, row, i, n - i, k);
+        load_keys(type, row, i, n - i, k);
         for (int l = 0; l < 16; l++)
             lane[l] = fmaf(i + l < n ? q[i + l] : 0, k[l], lane[l]);
     }
@@ -51,7 +87,7 @@ static float dot(enum kv_type type, const float *q, const uint8_t *row, int n)
 }
 
 /* Scores to weights. False when there is nothing to weigh: every score is -INFINITY. */
-static bool weigh(struct attend_state *state, float *s, int from, int to, float *scale)
+static bool weigh(enum kv_type type, struct attend_state *state, float *s, int from, int to, float *scale)
 {
     float max = state->max, lane[16] = {0};
     for (int p = from; p < to; p++)
@@ -60,6 +96,8 @@ static bool weigh(struct attend_state *state, float *s, int from, int to, float 
         return false;
     for (int p = from; p < to; p++) {
         s[p] = exp_scalar(s[p] - max);
+        if (type == KV_BF16)
+            s[p] = bf16_scalar(s[p]);
         lane[p % 16] += s[p];
     }
     *scale = exp_scalar(state->max - max);
@@ -68,18 +106,32 @@ static bool weigh(struct attend_state *state, float *s, int from, int to, float 
     return true;
 }
 
-static void add_values(const struct attend_piece *a, const float *w, int from, int to, float scale, float *acc)
+static void add_value(const struct attend_piece *a, const float *w, int p, int i, int n, float *acc)
 {
     float v[16];
+    load_values(a->type, a->v + (size_t) p * a->v_stride, i, n, v);
+    for (int l = 0; l < n; l++)
+        acc[i + l] = fmaf(w[p], v[l], acc[i + l]);
+}
+
+static void add_values(const struct attend_piece *a, const float *w, int from, int to, float scale, float *acc)
+{
     for (int i = 0; i < a->n_v; i += 16) {
         int n = a->n_v - i < 16 ? a->n_v - i : 16;
-        for (int l = 0; l < n; l++)
+        for (int l = 0; l < n && scale != 1; l++) {
             acc[i + l] *= scale;
-        for (int p = from; p < to; p++) {
-            load_values(a->type, a->v + (size_t) p * a->v_stride, i, n, v);
-            for (int l = 0; l < n; l++)
-                acc[i + l] = fmaf(w[p], v[l], acc[i + l]);
+            if (a->type == KV_BF16 && fabsf(acc[i + l]) < BF16_LEAST_SUM)
+                acc[i + l] = 0;
         }
+        if (a->type != KV_BF16) {
+            for (int p = from; p < to; p++)
+                add_value(a, w, p, i, n, acc);
+            continue;
+        }
+        for (int pair = from / 2; 2 * pair < to; pair++)
+            for (int p = 2 * pair + 1; p >= 2 * pair; p--)
+                if (p >= from && p < to)
+                    add_value(a, w, p, i, n, acc);
     }
 }
 
@@ -90,7 +142,7 @@ void attend_scalar(const struct attend_piece *a)
         int from = a->from[i], to = a->to[i];
         for (int p = from; p < to; p++)
             s[p] = dot(a->type, a->q[i], a->k + (size_t) p * a->k_stride, a->n_k);
-        if (from < to && weigh(&a->state[i], s, from, to, &scale))
+        if (from < to && weigh(a->type, &a->state[i], s, from, to, &scale))
             add_values(a, s, from, to, scale, a->acc[i]);
     }
 }

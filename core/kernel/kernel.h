@@ -148,12 +148,22 @@ void dequantize_row(enum tensor_type type, const void *src, int n, float *dst);
 /* Attention                                                           */
 /* ------------------------------------------------------------------ */
 
-enum kv_type { KV_F16, KV_F32, KV_Q8_0, KV_TYPES };
+/*
+ * How keys and values are kept. With BF16, queries and weights are rounded as well, so that CPUs with products of
+ * bf16 attend twice as fast; the others compute the same sums of floats, and their other types lose less.
+ */
+enum kv_type { KV_F16, KV_F32, KV_Q8_0, KV_BF16, KV_TYPES };
 
-/* Bytes of n cached values. Q8_0: blocks {f16 d, int8 q[32]}; n is a multiple of 32 there. */
+/* Bytes of n cached values. Q8_0: blocks {f16 d, int8 q[32]}; n is a multiple of 32. BF16: zeros up to one. */
 static inline size_t kv_row_size(enum kv_type type, size_t n)
 {
-    return type == KV_F32 ? 4 * n : type == KV_F16 ? 2 * n : n / 32 * 34;
+    return type == KV_F32 ? 4 * n : type == KV_F16 ? 2 * n : type == KV_Q8_0 ? n / 32 * 34 : (n + 31) / 32 * 64;
+}
+
+/* Bytes of a query of n values in the form that load_query gives it. */
+static inline size_t kv_query_size(size_t n)
+{
+    return (n + 31) / 32 * 32 * sizeof(float);
 }
 
 /*
@@ -169,7 +179,7 @@ struct attend_state {
 /*
  * One piece of cache against n_q queries that read the same key/value head.
  *
- *   q[i]      n_k floats, already scaled
+ *   q[i]      n_k values as load_query of the same level left them
  *   k, v      position p's row at k + p * k_stride (n_k values), v + p * v_stride (n_v values), in kv_type
  *   from, to  query i sees positions from[i] <= p < to[i] of this piece; an empty range changes nothing
  *   state[i], acc[i]   n_v floats; updated
@@ -185,7 +195,7 @@ struct attend_piece {
     const uint8_t *k, *v;
     size_t k_stride, v_stride;
     int n_q;
-    const float *const *q;
+    const void *const *q;
     const int *from, *to;
     struct attend_state *state;
     float *const *acc;
@@ -241,6 +251,9 @@ struct kernels {
 
     /* n floats into the cache's format. */
     void (*kv_store)(enum kv_type type, const float *x, int n, void *row);
+
+    /* scale * q, n floats, in the form in which attend of this level reads queries; kv_query_size bytes. */
+    void (*load_query)(enum kv_type type, float scale, const float *q, int n, void *out);
 
     void (*attend)(const struct attend_piece *piece);
 

@@ -22,12 +22,16 @@
     void add_scaled_##level(float *x, float a, const float *y, int n);                 \
     void rope_##level(float *x, int n_rot, bool neox, const float *cos_sin);           \
     void kv_store_##level(enum kv_type type, const float *x, int n, void *row);        \
+    void load_query_##level(enum kv_type type, float scale, const float *q, int n, void *out); \
     void attend_##level(const struct attend_piece *piece);                             \
     double softmax_exp_##level(float *x, int n);
 
 OPS_DECLARE(scalar)
 OPS_DECLARE(avx2)
 OPS_DECLARE(avx512)
+
+void load_query_avx512bf16(enum kv_type type, float scale, const float *q, int n, void *out);
+void attend_avx512bf16(const struct attend_piece *piece);
 
 /*
  * swiglu_oai is gpt-oss' activation: g = min(gate, 7), u = clamp(up, -7, 7),
@@ -38,6 +42,8 @@ OPS_DECLARE(avx512)
  *
  * kv_store to KV_Q8_0: d = max |x| / 127, at most the largest half; q = x * (1 / d)
  * rounded to nearest, halves to even. A block whose d is zero as a half is zero.
+ *
+ * To KV_BF16: rounded to nearest, halves to even, and zero below BF16_LEAST (ops_scalar.h).
  */
 
 /* e^x within 1 ulp, the function behind all of the above: 0 below -104, INFINITY above 88.8, a NaN stays one. */

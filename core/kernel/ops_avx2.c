@@ -189,6 +189,17 @@ static void store_f16(const float *x, int n, uint8_t *out)
     }
 }
 
+static void store_bf16(const float *x, int n, uint8_t *out)
+{
+    for (int i = 0; i < (n + 31) / 32 * 32; i += 16) {
+        __m256i low = _mm256_srli_epi32(_mm256_castps_si256(bf16_avx2(load_first(x + i, n - i))), 16);
+        __m256i high = _mm256_srli_epi32(_mm256_castps_si256(bf16_avx2(load_first(x + i + 8, n - i - 8))), 16);
+        /* Packing works in 128-bit halves. */
+        __m256i values = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8);
+        _mm256_storeu_si256((__m256i *) (out + 2 * (size_t) i), values);
+    }
+}
+
 /* Eight values to integers of -127 .. 127. */
 static __m256i round_q8(__m256 x, __m256 factor)
 {
@@ -222,6 +233,8 @@ void kv_store_avx2(enum kv_type type, const float *x, int n, void *row)
         memcpy(row, x, (size_t) n * sizeof *x);
     else if (type == KV_F16)
         store_f16(x, n, row);
+    else if (type == KV_BF16)
+        store_bf16(x, n, row);
     else
         for (int i = 0; i < n / 32; i++)
             store_q8_0(x + 32 * i, (uint8_t *) row + 34 * i);

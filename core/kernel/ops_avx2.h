@@ -33,6 +33,29 @@ static inline __m256 exp_avx2(__m256 x)
     return _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23)));
 }
 
+/* The first n of 8 floats, zeros behind them; n may be anything. */
+static inline __m256 load_first(const float *x, int n)
+{
+    if (n >= 8)
+        return _mm256_loadu_ps(x);
+    __m256i which = _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    return _mm256_maskload_ps(x, which);
+}
+
+static inline __m256 bf16_avx2(__m256 x)
+{
+    __m256i bits = _mm256_castps_si256(x);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    __m256 is_nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
+    __m256 value = _mm256_blendv_ps(_mm256_castsi256_ps(rounded), _mm256_castsi256_ps(quiet), is_nan);
+    __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+    __m256 counts = _mm256_cmp_ps(size, _mm256_set1_ps(BF16_LEAST), _CMP_NLT_UQ);
+    const __m256 upper = _mm256_castsi256_ps(_mm256_set1_epi32((int) 0xffff0000));
+    return _mm256_and_ps(_mm256_and_ps(value, upper), counts);
+}
+
 static inline __m256 negate_avx2(__m256 x)
 {
     return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f));

@@ -161,6 +161,15 @@ static void store_f16(const float *x, int n, uint8_t *out)
     }
 }
 
+static void store_bf16(const float *x, int n, uint8_t *out)
+{
+    for (int i = 0; i < (n + 31) / 32 * 32; i += 16) {
+        __m512 value = bf16_avx512(_mm512_maskz_loadu_ps(first_lanes(n - i), x + i));
+        __m256i upper = _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(value), 16));
+        _mm256_storeu_si256((__m256i *) (out + 2 * (size_t) i), upper);
+    }
+}
+
 static __m128i round_q8(__m512 x, __m512 factor)
 {
     x = _mm512_max_ps(_mm512_mul_ps(x, factor), _mm512_set1_ps(-127.0f));
@@ -187,6 +196,8 @@ void kv_store_avx512(enum kv_type type, const float *x, int n, void *row)
         memcpy(row, x, (size_t) n * sizeof *x);
     else if (type == KV_F16)
         store_f16(x, n, row);
+    else if (type == KV_BF16)
+        store_bf16(x, n, row);
     else
         for (int i = 0; i < n / 32; i++)
             store_q8_0(x + 32 * i, (uint8_t *) row + 34 * i);

@@ -10,9 +10,11 @@
 
 #include <immintrin.h>
 
-/* The first n of 16 lanes, n >= 0. */
+/* The first n of 16 lanes, all or none where there are fewer. */
 static inline __mmask16 first_lanes(int n)
 {
+    if (n <= 0)
+        return 0;
     return n >= 16 ? (__mmask16) 0xffff : (__mmask16) ((1u << n) - 1);
 }
 
@@ -31,6 +33,18 @@ static inline __m512 exp_avx512(__m512 x)
     q = _mm512_fmadd_ps(q, r, _mm512_set1_ps(EXP_C2));
     __m512 p = _mm512_add_ps(_mm512_fmadd_ps(q, _mm512_mul_ps(r, r), r), _mm512_set1_ps(1.0f));
     return _mm512_scalef_ps(p, n);
+}
+
+static inline __m512 bf16_avx512(__m512 x)
+{
+    const __m512i upper = _mm512_set1_epi32((int) 0xffff0000);
+    __m512i bits = _mm512_castps_si512(x);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    __mmask16 is_nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    rounded = _mm512_mask_or_epi32(rounded, is_nan, bits, _mm512_set1_epi32(0x400000));
+    __mmask16 counts = _mm512_cmp_ps_mask(_mm512_abs_ps(x), _mm512_set1_ps(BF16_LEAST), _CMP_NLT_UQ);
+    return _mm512_castsi512_ps(_mm512_maskz_and_epi32(counts, rounded, upper));
 }
 
 static inline __m512 negate_avx512(__m512 x)

@@ -97,6 +97,11 @@ void kv_store_scalar(enum kv_type type, const float *x, int n, void *row)
             uint16_t half = f16_from_f32(x[i]);
             memcpy(out + 2 * i, &half, 2);
         }
+    else if (type == KV_BF16)
+        for (int i = 0; i < (n + 31) / 32 * 32; i++) {
+            uint16_t value = i < n ? (uint16_t) (f32_bits(bf16_scalar(x[i])) >> 16) : 0;
+            memcpy(out + 2 * i, &value, 2);
+        }
     else
         for (int i = 0; i < n / 32; i++)
             store_q8_0(x + 32 * i, out + 34 * i);

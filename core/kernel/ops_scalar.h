@@ -87,6 +87,20 @@ static inline float rms_scale(double sum, int n, float eps)
     return 1.0f / sqrtf((float) (sum / n) + eps);
 }
 
+/*
+ * What attention over bf16 takes x for. Where every number is zero or at least this and has 8 bits, sums of their
+ * products are multiples of 2^-126: none is subnormal, which vdpbf16ps would take for zero.
+ */
+#define BF16_LEAST 0x1p-56f
+
+static inline float bf16_scalar(float x)
+{
+    return fabsf(x) < BF16_LEAST ? 0 : f32_from_bf16(bf16_from_f32(x));
+}
+
+/* A sum of such products times any factor is one no more; this makes it a multiple of 2^-126 again. */
+#define BF16_LEAST_SUM 0x1p-100f
+
 /* A q8_0 block's d as a half, and the factor that turns x into q. */
 static inline uint16_t q8_0_scale(float max, float *factor)
 {

@@ -23,14 +23,14 @@ struct item {
     int layer, kv_head, head0, n_heads;
     const struct tile *tile;
     int n_q;
-    const float *q[MAX_QUERIES];
+    const void *q[MAX_QUERIES];
     float *acc[MAX_QUERIES];
     struct attend_state state[MAX_QUERIES];
     int position[MAX_QUERIES];
 };
 
 /* Queries stand row by row, heads inside: neighbours share their range. */
-static void start_item(struct worker *w, struct item *it, float *q, size_t q_stride)
+static void start_item(struct worker *w, struct item *it, const float *q, size_t q_stride)
 {
     struct step *s = w->step;
     const struct model_shape *m = &s->model->shape;
@@ -39,8 +39,9 @@ static void start_item(struct worker *w, struct item *it, float *q, size_t q_str
     for (int r = it->tile->first; r < it->tile->first + it->tile->n; r++)
         for (int h = it->head0; h < it->head0 + it->n_heads; h++) {
             int i = it->n_q++;
-            float *query = q + (size_t) r * q_stride + (size_t) h * (size_t) m->n_k;
-            s->kernels->scale(m->attention_scale, query, m->n_k, query);
+            void *query = arena_take(&w->scratch, kv_query_size((size_t) m->n_k), 1);
+            s->kernels->load_query(s->cache->shape.type, m->attention_scale,
+                                   q + (size_t) r * q_stride + (size_t) h * (size_t) m->n_k, m->n_k, query);
             it->q[i] = query;
             it->acc[i] = arena_take(&w->scratch, (size_t) m->n_v, sizeof(float));
             memset(it->acc[i], 0, (size_t) m->n_v * sizeof(float));
@@ -106,7 +107,7 @@ static int item_heads(const struct worker *w, int group)
     return heads;
 }
 
-void attention_attend(struct worker *w, int layer, float *q, size_t q_stride, struct act *out, bool per_head)
+void attention_attend(struct worker *w, int layer, const float *q, size_t q_stride, struct act *out, bool per_head)
 {
     struct step *s = w->step;
     const struct model_shape *m = &s->model->shape;

@@ -170,7 +170,8 @@ static size_t scratch_size(const struct step *s)
     const struct model_shape *m = &s->model->shape;
     size_t unpack = 0;
     weights_each((struct weights *) &s->model->weights, add_scratch, &unpack);
-    size_t attention = (size_t) TILE_QUERIES * ((size_t) m->n_v * sizeof(float) + 256) + 4096;
+    size_t query = kv_query_size((size_t) m->n_k) + (size_t) m->n_v * sizeof(float) + 512;
+    size_t attention = TILE_QUERIES * query + 4096;
     size_t product = 2 * largest((size_t) s->max_rows * (size_t) m->n_heads, (size_t) s->max_logits) * sizeof(float *);
     return largest(attention, product + 2 * unpack) + 8192;
 }

@@ -240,7 +240,7 @@ void ffn_dense(struct worker *w, int layer);
 void ffn_moe(struct worker *w, int layer, const struct add_norm *norm);
 
 /* Phases of attention that all kinds share: softmax(q k) v for every row and head. Does not sync. */
-void attention_attend(struct worker *w, int layer, float *q, size_t q_stride, struct act *out, bool per_head);
+void attention_attend(struct worker *w, int layer, const float *q, size_t q_stride, struct act *out, bool per_head);
 
 /* One phase: hidden = act(gate x) * (up x) for rows of groups. Does not sync. */
 void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_groups);

@@ -35,6 +35,8 @@ static dsr1_status check_options(const dsr1_engine_options *o, dsr1_error *err)
         return error_set(err, DSR1_ERR_ARGUMENT, "max_queue %d: must be positive", o->max_queue);
     if (o->chunk_size < 0 || o->chunk_size > 8192)
         return error_set(err, DSR1_ERR_ARGUMENT, "chunk_size %d: must be 1 to 8192", o->chunk_size);
+    if (o->kv_type < DSR1_KV_BF16 || o->kv_type > DSR1_KV_F16)
+        return error_set(err, DSR1_ERR_ARGUMENT, "kv_type %d: must be one of dsr1_kv_type", (int) o->kv_type);
     return DSR1_OK;
 }
 
@@ -49,7 +51,9 @@ static dsr1_status check_experts(const struct model_shape *shape, int n, dsr1_er
 
 static enum kv_type kv_type(dsr1_kv_type type)
 {
-    return type == DSR1_KV_F32 ? KV_F32 : type == DSR1_KV_Q8_0 ? KV_Q8_0 : KV_F16;
+    static const enum kv_type types[] = {
+        [DSR1_KV_BF16] = KV_BF16, [DSR1_KV_F32] = KV_F32, [DSR1_KV_Q8_0] = KV_Q8_0, [DSR1_KV_F16] = KV_F16};
+    return types[type];
 }
 
 static void fill_defaults(dsr1_engine_options *o, const struct model *model)

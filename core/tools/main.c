@@ -45,7 +45,7 @@ static void print_help(void)
         printf("  %-12s %s\n", tools[i].name, tools[i].about);
     puts("\n"
          "dsr1 COMMAND --help tells more. Without -m, the model is the file that DSR1_MODEL\n"
-         "names, else the shipped one. DSR1_CPU=scalar|avx2|avxvnni|avx512 lowers the instruction set.\n"
+         "names, else the shipped one. DSR1_CPU=scalar|avx2|avxvnni|avx512|avx512bf16 lowers the instruction set.\n"
          "Exit status: 0 for success, 1 for a failure, 2 for wrong usage.");
 }
 

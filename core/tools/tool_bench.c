@@ -270,7 +270,7 @@ int tool_bench(int argc, char **argv)
         {'b', "batch", OPTION_INTS, &o.batches, "N,..", "requests at the same time (1,4,16)", 1, 1024},
         {'r', "repeat", OPTION_INT, &o.repetitions, "N", "repetitions, of which the median counts (3)", 1,
          MAX_REPETITIONS},
-        TOOL_KV_ROW(o.engine, "f16 (default), f32 or q8_0"),
+        TOOL_KV_ROW(o.engine, "bf16 (default), f16, f32 or q8_0"),
         TOOL_THREADS_ROW(o.engine),
         TOOL_EXPERTS_ROW(o.engine),
         {0, "json", OPTION_FLAG, &o.json, NULL, "print one JSON object", 0, 0},
@@ -281,7 +281,7 @@ int tool_bench(int argc, char **argv)
     dsr1_engine_options ignored = {0};
     int first, go = options_parse(&line, argc, argv, &first);
     if (go == OPTIONS_GO && !tool_engine_options(&o.engine, &ignored))
-        go = options_wrong(&line, "--kv %s: must be f16, f32 or q8_0", o.engine.kv);
+        go = options_wrong(&line, "--kv %s: must be bf16, f16, f32 or q8_0", o.engine.kv);
     if (go == OPTIONS_GO) {
         dsr1_error err = {0};
         bool enough = (o.prompts.n || options_read_ints("512", 0, 0, &o.prompts)) &&

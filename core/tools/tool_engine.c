@@ -36,7 +36,7 @@ bool tool_engine_options(const struct engine_flags *flags, dsr1_engine_options *
     static const struct {
         const char *name;
         dsr1_kv_type type;
-    } types[] = {{"f16", DSR1_KV_F16}, {"f32", DSR1_KV_F32}, {"q8_0", DSR1_KV_Q8_0}};
+    } types[] = {{"bf16", DSR1_KV_BF16}, {"f32", DSR1_KV_F32}, {"q8_0", DSR1_KV_Q8_0}, {"f16", DSR1_KV_F16}};
     options->n_threads = flags->threads;
     options->context_size = flags->context;
     options->chunk_size = flags->chunk;

@@ -124,7 +124,7 @@ int tool_logits(int argc, char **argv)
         {0, "all", OPTION_FLAG, &o.all, NULL, "a row for every position, not for the last one only", 0, 0},
         {'o', "output", OPTION_STRING, &o.output, "FILE", "rows of f32, little-endian (-: standard output)", 0, 0},
         {0, "top", OPTION_INT, &o.top, "K", "print the K best of the last row (default without -o: 10)", 1, MAX_TOP},
-        TOOL_KV_ROW(o.engine, "f32 (default), f16 or q8_0"),
+        TOOL_KV_ROW(o.engine, "f32 (default), bf16, f16 or q8_0"),
         {0, "chunk", OPTION_INT, &o.engine.chunk, "N", "tokens computed in one step", 1, 65536},
         TOOL_THREADS_ROW(o.engine),
         TOOL_EXPERTS_ROW(o.engine),
@@ -139,7 +139,7 @@ int tool_logits(int argc, char **argv)
     if (go == OPTIONS_GO && o.tokens.n == 0)
         go = options_wrong(&line, "--tokens is missing");
     if (go == OPTIONS_GO && !tool_engine_options(&o.engine, &ignored))
-        go = options_wrong(&line, "--kv %s: must be f32, f16 or q8_0", o.engine.kv);
+        go = options_wrong(&line, "--kv %s: must be f32, bf16, f16 or q8_0", o.engine.kv);
     if (go == OPTIONS_GO) {
         dsr1_error err = {0};
         if (!o.output && !o.top)

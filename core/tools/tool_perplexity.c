@@ -204,7 +204,7 @@ int tool_perplexity(int argc, char **argv)
         {'f', "file", OPTION_STRING, &o.file, "FILE", "the text (-: standard input)", 0, 0},
         {'c', "context", OPTION_INT, &o.context, "CTX", "tokens of a window (512)", 8, 1 << 20},
         {0, "windows", OPTION_INT, &o.n_windows, "N", "score the first N windows only", 1, INT32_MAX},
-        TOOL_KV_ROW(o.engine, "f16 (default), f32 or q8_0"),
+        TOOL_KV_ROW(o.engine, "bf16 (default), f16, f32 or q8_0"),
         TOOL_THREADS_ROW(o.engine),
         TOOL_EXPERTS_ROW(o.engine),
         {0, "expert-load", OPTION_FLAG, &o.load, NULL, "with --json: how often each expert was chosen, over its equal share",
@@ -225,7 +225,7 @@ int tool_perplexity(int argc, char **argv)
     if (o.load && !o.json)
         return options_wrong(&line, "--expert-load needs --json");
     if (!tool_engine_options(&o.engine, &ignored))
-        return options_wrong(&line, "--kv %s: must be f16, f32 or q8_0", o.engine.kv);
+        return options_wrong(&line, "--kv %s: must be bf16, f16, f32 or q8_0", o.engine.kv);
     dsr1_error err = {0};
     return run(&o, &err) == DSR1_OK ? 0 : tool_fail("perplexity", &err);
 }

@@ -415,7 +415,7 @@ static int check_usage(const struct run *o, const struct command_line *line)
     if (o->think && o->no_think)
         return options_wrong(line, "--think and --no-think exclude each other");
     if (!tool_engine_options(&o->engine, &ignored))
-        return options_wrong(line, "--kv %s: must be f16, f32 or q8_0", o->engine.kv);
+        return options_wrong(line, "--kv %s: must be bf16, f16, f32 or q8_0", o->engine.kv);
     return OPTIONS_GO;
 }
 
@@ -454,7 +454,7 @@ int tool_run(int argc, char **argv)
         {0, "logprobs", OPTION_INT, &o.logprobs, "K", "log-probabilities of each token and the K best (stderr)", 1,
          DSR1_TOP_MAX},
         {'c', "context", OPTION_INT, &o.engine.context, "N", "tokens of prompt and answer together", 1, 1 << 24},
-        TOOL_KV_ROW(o.engine, "f16 (default), f32 or q8_0"),
+        TOOL_KV_ROW(o.engine, "bf16 (default), f16, f32 or q8_0"),
         TOOL_THREADS_ROW(o.engine),
         TOOL_EXPERTS_ROW(o.engine),
         {0, "json", OPTION_FLAG, &o.json, NULL, "print one JSON object at the end", 0, 0},

@@ -11,7 +11,7 @@
 const struct vector_ops *vector_ops(void)
 {
 #if defined(__x86_64__)
-    if (cpu_level() == CPU_AVX512)
+    if (cpu_level() >= CPU_AVX512)
         return &vector_ops_avx512;
     if (cpu_level() >= CPU_AVX2)
         return &vector_ops_avx2;

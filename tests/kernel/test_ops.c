@@ -35,7 +35,7 @@ struct ops {
             kv_store_##level, softmax_exp_##level                                                                 \
     }
 
-static const struct ops levels[CPU_LEVELS] = {OPS(scalar), OPS(avx2), OPS(avx2), OPS(avx512)};
+static const struct ops levels[CPU_LEVELS] = {OPS(scalar), OPS(avx2), OPS(avx2), OPS(avx512), OPS(avx512)};
 
 enum { MOST = 1100 };
 
@@ -389,6 +389,30 @@ static void kv_store_keeps_floats(void **state)
     }
 }
 
+/* Floats of every kind, ties between values of bf16 among them; small ones become zero, and rows are whole blocks. */
+static void kv_store_rounds_to_bf16_at_every_level(void **state)
+{
+    float x[MOST];
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        for (int i = 0; i < MOST; i++) {
+            uint64_t bits = rng_at(seed, (uint64_t) i);
+            x[i] = f32_from_bits(bits & 0x100000000 ? ((uint32_t) bits & 0xffff0000) | 0x8000 : (uint32_t) bits);
+        }
+        for (int level = 0; level <= (int) cpu_level_hardware(); level++)
+            for (int n = seed ? MOST : 0; n <= MOST; n = next_length(n)) {
+                float *exact = copy_of(x, n);
+                uint16_t *row = malloc(kv_row_size(KV_BF16, (size_t) n) + 1);
+                levels[level].kv_store(KV_BF16, exact, n, row);
+                for (int i = 0; i < n; i++)
+                    assert_int_equal(row[i], fabsf(x[i]) < 0x1p-56f ? 0 : bf16_from_f32(x[i]));
+                for (int i = n; i < (n + 31) / 32 * 32; i++)
+                    assert_int_equal(row[i], 0);
+                free(row);
+                free(exact);
+            }
+    }
+}
+
 static void kv_store_quantises_blocks_to_half_a_step(void **state)
 {
     float x[320];
@@ -490,6 +514,7 @@ int main(void)
         cmocka_unit_test(softmax_exp_agrees_with_double_and_levels_agree),
         cmocka_unit_test(kv_store_rounds_halves_to_even_at_every_level),
         cmocka_unit_test(kv_store_keeps_floats),
+        cmocka_unit_test(kv_store_rounds_to_bf16_at_every_level),
         cmocka_unit_test(kv_store_quantises_blocks_to_half_a_step),
         cmocka_unit_test(kv_store_quantises_the_same_at_every_level),
         cmocka_unit_test(top_k_is_in_descending_order_lowest_index_first),

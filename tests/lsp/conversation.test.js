@@ -95,7 +95,7 @@ test("the same place twice is answered without the model the second time", () =>
 }));
 
 test("who asks by hand has a choice, the same each time; what comes by itself is one text", () => withEditor({}, async (editor) => {
-    const place = "import os\n\n\ndef read_lines(path):\n    ", at = {line: 4, character: 4};
+    const place = "def area(width, height):\n    ", at = {line: 1, character: 4};
     await editor.start({settings: {items: 4, mode: "line", minTokenProb: 0, minLineProb: 0, speculate: false}});
     await editor.open(uri, place, "python");
     const {items} = await editor.inline(uri, at);
