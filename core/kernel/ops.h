@@ -59,4 +59,7 @@ float ops_sigmoid(float x);
  */
 int ops_top_k(const float *x, int n, int k, int *ids);
 
+/* The first of the largest of n > 0 values; 0 where the first is a NaN, others are passed over. */
+int ops_argmax(const float *x, int n);
+
 #endif

@@ -39,3 +39,22 @@ int ops_top_k(const float *x, int n, int k, int *ids)
     }
     return count;
 }
+
+int ops_argmax(const float *x, int n)
+{
+    /* Lanes without a branch, which the compiler makes vectors of; then the first that equals the largest. */
+    float lane[16], max = x[0];
+    int i = 0;
+    for (int j = 0; j < 16; j++)
+        lane[j] = max;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++)
+            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (; i < n; i++)
+        max = x[i] > max ? x[i] : max;
+    for (int j = 0; j < 16; j++)
+        max = lane[j] > max ? lane[j] : max;
+    for (i = 0; i < n - 1 && x[i] != max;)
+        i++;
+    return x[i] == max ? i : 0;
+}

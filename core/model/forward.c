@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: PostgreSQL
  */
+#include "kernel/ops.h"
 #include "model/step.h"
 
 #include <math.h>
@@ -59,25 +60,6 @@ static void finish_rows(struct worker *w, const void *norm, int first, int last)
     }
 }
 
-static int largest(const float *x, int n)
-{
-    /* Lanes without a branch, which the compiler makes vectors of; then the first that equals the largest. */
-    float lane[16], max = x[0];
-    int i = 0;
-    for (int j = 0; j < 16; j++)
-        lane[j] = max;
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16; j++)
-            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-    for (; i < n; i++)
-        max = x[i] > max ? x[i] : max;
-    for (int j = 0; j < 16; j++)
-        max = lane[j] > max ? lane[j] : max;
-    for (i = 0; i < n - 1 && x[i] != max;)
-        i++;
-    return x[i] == max ? i : 0;
-}
-
 /* One piece of a row; those behind n_choices stay empty. */
 static void sum_up(struct worker *w, int row, int piece)
 {
@@ -89,7 +71,7 @@ static void sum_up(struct worker *w, int row, int piece)
     *to = (struct logits_piece){0, -INFINITY, 0};
     if (n <= 0)
         return;
-    to->best = from + largest(x, n);
+    to->best = from + ops_argmax(x, n);
     to->max = x[to->best - from];
     memcpy(exps, x, (size_t) n * sizeof *exps);
     to->sum = s->kernels->softmax_exp(exps, n);

@@ -10,19 +10,11 @@
 #include "serve/sampler.h"
 
 #include "base/rng.h"
+#include "kernel/ops.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int argmax(const float *x, int n)
-{
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        if (x[i] > x[best])
-            best = i;
-    return best;
-}
 
 static void penalize(float *logits, int n, float penalty, const int32_t *recent, int n_recent)
 {
@@ -95,17 +87,36 @@ static int draw(const float *p, const int *ids, int n, double u)
     return ids[n - 1];
 }
 
+/*
+ * What cannot be among the candidates is below this, ids being room for some: of 10^5 tokens a few thousand at most are
+ * left to be put in order. The largest is exp(0) = 1, so min_p is a plain comparison. All tokens below (1 - top_p) / n
+ * of the total have less than 1 - top_p of it together; half of that, for the roundings of sums.
+ */
+static float least_candidate(const struct sampler *s, const float *p, int n, double total, int *ids)
+{
+    enum { FEW = 64 }; /* for which ops_top_k is meant */
+    float least = s->min_p;
+    if (s->top_k > 0 && s->top_k <= FEW && s->top_k < n)
+        least = fmaxf(least, p[ids[ops_top_k(p, n, s->top_k, ids) - 1]]);
+    if (s->top_p > 0 && s->top_p < 1)
+        least = fmaxf(least, (float) ((1 - (double) s->top_p) * total / n / 2));
+    return least;
+}
+
 static int sample(const struct sampler *s, const struct kernels *k, float *p, int n, uint64_t index, int *ids)
 {
-    int count = 0;
+    int count = 0, likely = 0;
     for (int i = 0; i < n; i++)
         p[i] /= s->temperature;
     double total = k->softmax_exp(p, n);
-    /* The largest is exp(0) = 1, so min_p and the dropping of zeros are plain comparisons. */
-    for (int i = 0; i < n; i++)
-        if (p[i] > 0 && p[i] >= s->min_p)
-            ids[count++] = i;
-    bool limited = (s->top_k > 0 && s->top_k < count) || (s->top_p > 0 && s->top_p < 1);
+    float least = least_candidate(s, p, n, total, ids);
+    /* Without a branch, which would be taken at random. */
+    for (int i = 0; i < n; i++) {
+        ids[count] = i;
+        count += p[i] > 0 && p[i] >= least;
+        likely += p[i] > 0 && p[i] >= s->min_p;
+    }
+    bool limited = (s->top_k > 0 && s->top_k < likely) || (s->top_p > 0 && s->top_p < 1);
     double u = rng_uniform(s->seed, index);
     if (!limited)
         return draw(p, ids, count, u);
@@ -131,9 +142,12 @@ int sampler_top(const float *logits, int n, double log_total, dsr1_top *top, int
 
 static void forbid(float *values, int n, const uint64_t *allowed)
 {
-    for (int i = 0; i < n; i++)
-        if (!(allowed[i / 64] >> (i % 64) & 1))
-            values[i] = -INFINITY;
+    for (int first = 0; first < n; first += 64) {
+        uint64_t word = allowed[first / 64];
+        int m = n - first < 64 ? n - first : 64;
+        for (int i = 0; i < m && ~word; i++)
+            values[first + i] = word >> i & 1 ? values[first + i] : -INFINITY;
+    }
 }
 
 int32_t sampler_choose(const struct sampler *s, const struct kernels *k, const float *logits, int n,
@@ -146,5 +160,5 @@ int32_t sampler_choose(const struct sampler *s, const struct kernels *k, const f
         penalize(work->values, n, s->repeat_penalty, recent, n_recent);
     if (allowed)
         forbid(work->values, n, allowed);
-    return s->temperature > 0 ? sample(s, k, work->values, n, index, work->ids) : argmax(work->values, n);
+    return s->temperature > 0 ? sample(s, k, work->values, n, index, work->ids) : ops_argmax(work->values, n);
 }

@@ -471,6 +471,23 @@ static void top_k_is_in_descending_order_lowest_index_first(void **state)
     assert_int_equal(ops_top_k(x, 0, 4, ids), 0);
 }
 
+/* Few different values, so that the largest comes often; NaN here and there. */
+static void argmax_is_the_first_of_the_largest(void **state)
+{
+    float x[MOST];
+    for (int n = 1; n < MOST; n = next_length(n)) {
+        int want = 0;
+        for (int i = 0; i < n; i++) {
+            x[i] = (float) (rng_at(44, (uint64_t) (n + i)) % 30);
+            x[i] = i > 0 && x[i] == 3 ? NAN : i % 7 ? -x[i] : x[i] - 20;
+            want = x[i] > x[want] ? i : want;
+        }
+        assert_int_equal(ops_argmax(x, n), want);
+    }
+    x[0] = NAN;
+    assert_int_equal(ops_argmax(x, 40), 0);
+}
+
 static void top_k_agrees_with_repeated_search(void **state)
 {
     float x[257];
@@ -519,6 +536,7 @@ int main(void)
         cmocka_unit_test(kv_store_quantises_the_same_at_every_level),
         cmocka_unit_test(top_k_is_in_descending_order_lowest_index_first),
         cmocka_unit_test(top_k_agrees_with_repeated_search),
+        cmocka_unit_test(argmax_is_the_first_of_the_largest),
     };
     return cmocka_run_group_tests_name("ops", tests, NULL, NULL);
 }

@@ -8,9 +8,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/rng.h"
 #include "serve/sampler.h"
 
 enum { N = 6 };
@@ -153,6 +155,64 @@ static void a_masked_token_is_never_chosen(void **state)
     }
 }
 
+/* Candidates in order, the plain way: all are sorted, then cut. */
+static struct {
+    float p[5000];
+    int ids[5000];
+} all;
+
+static int by_probability(const void *a, const void *b)
+{
+    int i = *(const int *) a, j = *(const int *) b;
+    return all.p[i] != all.p[j] ? (all.p[i] < all.p[j]) - (all.p[i] > all.p[j]) : i - j;
+}
+
+static int32_t choose_plainly(const struct sampler *s, const float *logits, int n, uint64_t index)
+{
+    for (int i = 0; i < n; i++) {
+        all.p[i] = logits[i] / s->temperature;
+        all.ids[i] = i;
+    }
+    double total = kernels_for(CPU_SCALAR)->softmax_exp(all.p, n), mass = 0, sum = 0;
+    qsort(all.ids, (size_t) n, sizeof *all.ids, by_probability);
+    int kept = 0;
+    while (kept < n && all.p[all.ids[kept]] > 0 && all.p[all.ids[kept]] >= s->min_p &&
+           (s->top_k == 0 || kept < s->top_k) && (s->top_p == 0 || mass < s->top_p * total))
+        mass += all.p[all.ids[kept++]];
+    double u = rng_uniform(s->seed, index);
+    for (int i = kept - 1; i > 0; i--)
+        if (u * mass < (sum += all.p[all.ids[i]]))
+            return all.ids[i];
+    return all.ids[0];
+}
+
+/* Many tokens, some of them equal, from flat distributions to steep ones. */
+static void limits_choose_what_sorting_all_tokens_would(void **state)
+{
+    (void) state;
+    enum { MANY = 5000 };
+    static float logits[MANY], values[MANY];
+    static int ids[MANY];
+    struct sampler_work work = {values, ids};
+    static const float steepness[] = {0.01f, 2, 9, 60};
+    static const struct sampler limits[] = {{.top_p = 0.95f}, {.top_p = 0.1f}, {.top_p = 0.9999f}, {.top_k = 1},
+                                            {.top_k = 40}, {.top_k = 64}, {.top_k = 65}, {.top_k = 4999},
+                                            {.top_k = 20, .top_p = 0.8f}, {.top_k = 300, .top_p = 0.5f, .min_p = 0.01f},
+                                            {.top_p = 0.99f, .min_p = 0.3f}, {.top_k = 7, .min_p = 1e-6f}};
+    for (size_t steep = 0; steep < sizeof steepness / sizeof *steepness; steep++) {
+        for (int i = 0; i < MANY; i++)
+            logits[i] = steepness[steep] * floorf(100 * (float) rng_uniform(steep, (uint64_t) i)) / 100;
+        for (size_t l = 0; l < sizeof limits / sizeof *limits; l++)
+            for (uint64_t draw = 0; draw < 20; draw++) {
+                struct sampler s = limits[l];
+                s.temperature = 0.8f;
+                s.seed = l;
+                int32_t got = sampler_choose(&s, kernels_default(), logits, MANY, NULL, NULL, 0, draw, &work);
+                assert_int_equal(got, choose_plainly(&s, logits, MANY, draw));
+            }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +226,7 @@ int main(void)
         cmocka_unit_test(top_p_keeps_the_smallest_set_that_reaches_p),
         cmocka_unit_test(min_p_drops_what_is_far_below_the_best),
         cmocka_unit_test(a_masked_token_is_never_chosen),
+        cmocka_unit_test(limits_choose_what_sorting_all_tokens_would),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
