@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "kernel/panel.h"
+#include "read_piece.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,26 +47,6 @@ struct bench {
     struct worker workers[MOST_THREADS];
 };
 
-static volatile uint64_t sink; /* so that reading is not left out */
-
-#if defined(__x86_64__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-static uint64_t read_piece(const uint8_t *piece, size_t size)
-{
-    typedef uint64_t line __attribute__((vector_size(64)));
-    const line *p = (const line *) piece, *end = p + size / sizeof *p;
-    line a = {0}, b = {0}, c = {0}, d = {0};
-    for (; p < end; p += 4) {
-        a ^= p[0];
-        b ^= p[1];
-        c ^= p[2];
-        d ^= p[3];
-    }
-    a ^= b ^ c ^ d;
-    return a[0] ^ a[1] ^ a[2] ^ a[3] ^ a[4] ^ a[5] ^ a[6] ^ a[7];
-}
-
 /* Bytes a second that one of n_threads reads from its share. */
 static void read_work(void *context, int thread, int n_threads)
 {
@@ -77,7 +58,7 @@ static void read_work(void *context, int thread, int n_threads)
     do {
         if (w->position + PIECE > share)
             w->position = 0;
-        sink = read_piece(b->memory + (size_t) thread * share + w->position, PIECE);
+        read_piece_sink = read_piece(b->memory + (size_t) thread * share + w->position, PIECE);
         w->position += PIECE;
         done += PIECE;
         now = clock_seconds();

@@ -15,6 +15,8 @@
 //     --pairs N       pairs (3)
 //     --add FILE      go on with the pairs in FILE, and leave all of them there: many short runs make a long one
 //     --ours-env, --peer-env NAME=VALUE   for the one or the others, such as DSR1_CPU=avx2
+//     --memory PROGRAM   build/bench/bench_memory, which says before and behind every program what memory gives, in
+//                     "memory" of each pair: a shared machine may change in between
 //
 // SPDX-License-Identifier: PostgreSQL
 import {spawnSync} from "node:child_process";
@@ -32,7 +34,7 @@ const flagsOf = (text) => text.split(",").filter(Boolean).flatMap((flag) => {
 const options = {
     "--ours": (v) => o.ours = v, "-m": (v) => o.model = resolve(v), "-t": (v) => o.threads = Number(v),
     "-p": (v) => o.prompts = numbers(v), "-n": (v) => o.n = Number(v), "-b": (v) => o.batches = numbers(v),
-    "--pairs": (v) => o.pairs = Number(v), "--add": (v) => o.file = v,
+    "--pairs": (v) => o.pairs = Number(v), "--add": (v) => o.file = v, "--memory": (v) => o.memory = resolve(v),
     "--ours-env": assign(o.oursEnv), "--peer-env": assign(o.peerEnv),
     "--peer": (v) => {
         const [, name, folder, flags, batched] = /^([^=]+)=([^,;]+),?([^;]*);?(.*)$/.exec(v);
@@ -103,6 +105,8 @@ function batchedBench(peer, figures) {
     }
 }
 
+const memory = () => o.memory ? [JSON.parse(run(o.memory, [o.threads], {}).stdout).gb_s] : [];
+
 const median = (values) => {
     const sorted = [...values].sort((a, b) => a - b), half = sorted.length >> 1;
     return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
@@ -110,11 +114,14 @@ const median = (values) => {
 
 const pairs = o.file && existsSync(o.file) ? JSON.parse(readFileSync(o.file, "utf8")).pairs : [];
 for (let i = 0; i < o.pairs; i++) {
-    const pair = {ours: ours()};
+    const before = memory(), pair = {ours: ours()};
+    pair.memory = {ours: [...before, ...memory()]};
     for (const peer of o.peers) {
         pair[peer.name] = {};
         bench(peer, pair[peer.name]);
+        const between = memory();
         batchedBench(peer, pair[peer.name]);
+        pair.memory[peer.name] = [...between, ...memory()];
     }
     pairs.push(pair);
 }
@@ -122,15 +129,15 @@ for (let i = 0; i < o.pairs; i++) {
 const figures = {};
 for (const name of new Set(pairs.flatMap((p) => Object.keys(p.ours)))) {
     const having = pairs.filter((p) => p.ours[name]);
-    const best = (p) => Math.max(...Object.keys(p).filter((who) => who !== "ours" && p[who][name]).map((w) => p[w][name]));
+    const best = (p) => Math.max(...o.peers.map((peer) => p[peer.name]?.[name] ?? 0));
     const figure = figures[name] = {};
-    for (const who of new Set(having.flatMap((p) => Object.keys(p))))
+    for (const who of ["ours", ...o.peers.map((peer) => peer.name)])
         figure[who] = median(having.filter((p) => p[who]?.[name]).map((p) => p[who][name]));
-    const ratios = having.map((p) => p.ours[name] / best(p)).filter((r) => r > 0);
+    const ratios = having.map((p) => p.ours[name] / best(p)).filter((r) => r > 0 && r < Infinity);
     if (ratios.length > 0)
         Object.assign(figure, {ratio: median(ratios), pairs: ratios.length});
 }
 const report = {model: o.model, cpu: cpus()[0].model, threads: o.threads, figures, pairs};
 if (o.file)
     writeFileSync(o.file, JSON.stringify(report, null, 1));
-console.log(JSON.stringify({...report, pairs: pairs.length}, null, 1));
+console.log(JSON.stringify({...report, pairs: pairs.length, memory: pairs.map((p) => p.memory)}, null, 1));
