@@ -91,18 +91,31 @@ static bool visible_draft(const struct run *run, const struct draft *draft, size
     return good;
 }
 
-/* With what else could stand there, if the model is through with the first text. */
+static size_t count_visible(const struct draft *draft, size_t end)
+{
+    size_t visible = 0;
+    for (size_t i = 0; i < end; i++)
+        visible += draft->text.data[i] != ' ' && draft->text.data[i] != '\t' && draft->text.data[i] != '\n';
+    return visible;
+}
+
+/*
+ * With what else could stand there, if the model is through with the first text: also where that is nothing but blanks,
+ * but not where it was too unlikely to be shown.
+ */
 static void answer(struct run *run, const struct draft *draft, size_t n_tokens, struct model_host *host)
 {
     struct draft shown = {0};
     struct polish polish = complete_polish(run->job);
+    bool blank = false;
     if (visible_draft(run, draft, n_tokens, &shown)) {
+        blank = count_visible(&shown, shown.text.size) == 0;
         polish_draft(&polish, &shown);
         finish_text(run->job, &polish);
     }
     buffer_free(&polish.text);
     draft_free(&shown);
-    if (host && run->job->text.size > 0)
+    if (host && (run->job->text.size > 0 || blank))
         complete_choices(run->job, host, run->hooks);
     run->answered = true;
     run->hooks->answer(run->hooks->user);
@@ -121,10 +134,7 @@ static size_t whole_words(const struct draft *draft)
 
 static bool has_text(const struct draft *draft, size_t n_tokens)
 {
-    size_t end = n_tokens > 0 ? draft->tokens[n_tokens - 1].end : 0, visible = 0;
-    for (size_t i = 0; i < end; i++)
-        visible += draft->text.data[i] != ' ' && draft->text.data[i] != '\t' && draft->text.data[i] != '\n';
-    return visible >= 2;
+    return n_tokens > 0 && count_visible(draft, draft->tokens[n_tokens - 1].end) >= 2;
 }
 
 static bool stop(void *user, const struct draft *draft)

@@ -123,6 +123,17 @@ static void draw_remotely(struct job *job, struct model_host *host, const struct
     }
 }
 
+/* Where the first text is empty, the likeliest of the others takes its place. */
+static void fill_first(struct job *job)
+{
+    if (job->text.size > 0 || job->n_choices == 0)
+        return;
+    buffer_free(&job->text);
+    job->text = job->choices[0].text;
+    job->replaced = job->choices[0].replaced;
+    memmove(job->choices, job->choices + 1, (size_t) --job->n_choices * sizeof *job->choices);
+}
+
 void complete_choices(struct job *job, struct model_host *host, const struct complete_hooks *hooks)
 {
     struct layout layout = {0};
@@ -131,11 +142,13 @@ void complete_choices(struct job *job, struct model_host *host, const struct com
         return;
     if (host->pg) {
         draw_remotely(job, host, hooks);
+        fill_first(job);
         return;
     }
     if (complete_layout(job, host, &known, &layout, NULL) == DSR1_OK && layout.n_tokens > 0) {
         complete_grammar(job, &known, &grammar);
         draw(job, host, hooks, &layout, grammar.size > 0 ? grammar.data : NULL, complete_heals(job, host, &layout, &known));
+        fill_first(job);
     }
     buffer_free(&grammar);
     layout_free(&layout);

@@ -113,6 +113,18 @@ test("who asks by hand has a choice, the same each time; what comes by itself is
     assert.equal((await editor.completion(uri, at)).items.length <= 1, true);
 }));
 
+test("where the likeliest text is a blank line, who asks by hand gets the others", () => withEditor({}, async (editor) => {
+    const place = "import os\n\n\ndef read_lines(path):\n    ", at = {line: 4, character: 4};
+    await editor.start({settings: {items: 1, mode: "line", minTokenProb: 0, minLineProb: 0, speculate: false}});
+    await editor.open(uri, place, "python");
+    assert.deepEqual((await editor.inline(uri, at)).items, []);
+    await editor.connection.sendNotification("workspace/didChangeConfiguration", {settings: {dsr1: {items: 3}}});
+    const {items} = await editor.inline(uri, at);
+    assert.ok(items.length >= 1 && items.length <= 3, JSON.stringify(items));
+    const why = await editor.command("dsr1.explainLast");
+    assert.equal(why.shown, items[0].insertText);
+}));
+
 test("with items = 1 there is no choice", () => withEditor({}, async (editor) => {
     await editor.start({settings: {items: 1, minTokenProb: 0, minLineProb: 0}});
     await editor.open(uri, text, "python");
