@@ -93,35 +93,10 @@ INLINE void key_to_floats(enum form form, const uint8_t *row, int n, float *out)
         }
 }
 
-INLINE void keys_to_floats(enum form form, const struct attend_piece *a, int n, int from, int to, float *out)
+INLINE void values_to_floats(enum form form, const uint8_t *row, int column, int n, float *out)
 {
-    for (int p = from; p < to; p++, out += n)
-        key_to_floats(form, a->k + (size_t) p * a->k_stride, a->n_k, out);
-}
-
-static struct rows tile_keys(const struct attend_piece *a, int from, int to, float *tile)
-{
-    int blocks = a->type == KV_BF16 ? 32 : 16, n = (a->n_k + blocks - 1) / blocks * blocks;
-#define KEYS(form) keys_to_floats(form, a, n, from, to, tile)
-    FOR_FORM(a->type, KEYS)
-    return (struct rows){FORM_F32, (const uint8_t *) tile, (size_t) n * sizeof(float), 0};
-}
-
-INLINE void values_to_floats(enum form form, const struct attend_piece *a, int column, int n, int from, int to,
-                             float *tile)
-{
-    for (int p = from; p < to; p++)
-        for (int i = 0; i < n; i += 8)
-            _mm256_store_ps(tile + p * V_TILE_COLUMNS + i,
-                            load_some(form, a->v + (size_t) p * a->v_stride, column + i, n - i));
-}
-
-static struct rows tile_values(const struct attend_piece *a, int column, int n, int from, int to, float *tile)
-{
-#define VALUES(form) values_to_floats(form, a, column, n, from, to, tile)
-    FOR_FORM(a->type, VALUES)
-    enum form form = a->type == KV_BF16 ? FORM_BF16_TILE : FORM_F32;
-    return (struct rows){form, (const uint8_t *) tile, V_TILE_COLUMNS * sizeof(float), 0};
+    for (int i = 0; i < n; i += 8)
+        _mm256_store_ps(out + i, load_some(form, row, column + i, n - i));
 }
 
 /* Four sums of 16 lanes, 8 in each of two vectors, folded by 8, 4, 2 and 1. */
@@ -211,13 +186,6 @@ INLINE void scores_as(int n, enum form form, const struct attend_query *query, i
     case 1: f(1, __VA_ARGS__); break;  \
     default: f(2, __VA_ARGS__); break; \
     }
-
-static void group_scores(struct rows k, const struct attend_query *query, int n, int n_k, int from, int to,
-                         float *scores)
-{
-#define SCORES(form) FOR_GROUP(n, scores_as, form, query, n_k, k, from, to, scores)
-    FOR_FORM(k.form, SCORES)
-}
 
 /* Scores p .. p + 7, those outside the range lowered to -INFINITY. */
 static __m256 load_scores(const struct attend_query *query, const float *scores, int p)
@@ -328,15 +296,7 @@ INLINE void columns_as(int n, enum form form, const struct attend_query *query, 
         value_tail_as(form, query + a, weights + a * SCORE_STRIDE, v, i, column, n_columns - i, from, to);
 }
 
-static void group_values(struct rows v, const struct attend_query *query, int n, const float *weights, int column,
-                         int n_columns, int from, int to)
-{
-#define COLUMNS(form) FOR_GROUP(n, columns_as, form, query, weights, v, column, n_columns, from, to)
-    if (v.form == FORM_BF16_TILE)
-        COLUMNS(FORM_BF16_TILE)
-    else
-        FOR_FORM(v.form, COLUMNS)
-}
+#include "kernel/attend_float.h"
 
 void attend_avx2(const struct attend_piece *piece)
 {

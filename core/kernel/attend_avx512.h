@@ -42,7 +42,7 @@ INLINE __m512 fold_to_1(__m512 a, __m512 b, __m512 c, __m512 d)
 }
 
 /* Scores of n queries at the 4 positions that sum holds lanes of. */
-INLINE void store_scores(int n, __m512 sum[4][4], float *scores)
+INLINE void store_scores_of_many(int n, __m512 sum[4][4], float *scores)
 {
     __m512 part[4];
     for (int j = 0; j < 4; j++)
@@ -65,6 +65,27 @@ INLINE void store_scores_of_one(const __m512 sum[4], float *scores)
     s = _mm512_add_ps(s, _mm512_permute_ps(s, 0xb1));
     const __m512i blocks = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
     _mm_storeu_ps(scores, _mm512_castps512_ps128(_mm512_permutexvar_ps(blocks, s)));
+}
+
+INLINE void store_scores(int n, __m512 sum[4][4], float *scores)
+{
+    if (n == 1)
+        store_scores_of_one(sum[0], scores);
+    else
+        store_scores_of_many(n, sum, scores);
+}
+
+/*
+ * Rows of the four positions from p on, and sums of nothing. Behind the range the last row is read again; nobody reads
+ * those scores.
+ */
+INLINE void start_scores(struct rows k, int p, int to, const uint8_t *row[4], __m512 sum[4][4])
+{
+    for (int j = 0; j < 4; j++)
+        row[j] = k.first + (size_t) attend_min(p + j, to - 1) * k.stride;
+    for (int a = 0; a < 4; a++)
+        for (int j = 0; j < 4; j++)
+            sum[a][j] = _mm512_setzero_ps();
 }
 
 /* weigh() of attend_tile.h; weights stay floats. */

@@ -44,14 +44,9 @@ static struct rows tile_keys(const struct attend_piece *a, int from, int to, flo
 INLINE void scores_as(int n, const struct attend_query *query, int n_k, struct rows k, int from, int to, float *scores)
 {
     for (int p = from; p < to; p += 4) {
-        /* Behind the range the last row is read again; nobody reads those scores. */
         const uint8_t *row[4];
-        for (int j = 0; j < 4; j++)
-            row[j] = k.first + (size_t) attend_min(p + j, to - 1) * k.stride;
         __m512 sum[4][4];
-        for (int a = 0; a < 4; a++)
-            for (int j = 0; j < 4; j++)
-                sum[a][j] = _mm512_setzero_ps();
+        start_scores(k, p, to, row, sum);
         /* Hardware follows rows read side by side badly: the next four are fetched in order. */
         const uint8_t *next = row[0] + 4 * k.stride;
         for (size_t i = 0; i < 2 * (size_t) n_k; i += 64, next += 256) {
@@ -66,10 +61,7 @@ INLINE void scores_as(int n, const struct attend_query *query, int n_k, struct r
                     sum[a][j] = add_pairs(sum[a][j], q, key[j]);
             }
         }
-        if (n == 1)
-            store_scores_of_one(sum[0], scores + p);
-        else
-            store_scores(n, sum, scores + p);
+        store_scores(n, sum, scores + p);
     }
 }
 

@@ -73,8 +73,8 @@ const suggests = async (editor) => (await editor.inline(uri, end)).items.length 
 const running = () => Number(server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dsr1-lsp' AND state = 'active'"));
 const inEngine = () => Number(server.sql("SELECT count(*) FROM dsr1_stat_requests"));
 
-// Numbers go on and on, whatever the model.
-const row = "numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,", behind = {line: 0, character: row.length};
+// Numbers go on and on, whatever the model, once there are many.
+const row = `numbers = [${Array.from({length: 40}, (_, i) => i + 1).join(", ")},`, behind = {line: 0, character: row.length};
 
 // A request that takes minutes, and its end.
 async function longOne(editor, token) {
