@@ -64,7 +64,7 @@ void load_query_avx2(enum kv_type type, float scale, const float *q, int n, void
         return;
     }
     float *to = out;
-    for (int i = 0; i < (n + 31) / 32 * 32; i += 16) {
+    for (int i = 0; i < kv_bf16_columns(n); i += 16) {
         __m256 a = bf16_avx2(_mm256_mul_ps(load_first(q + i, n - i), _mm256_set1_ps(scale)));
         __m256 b = bf16_avx2(_mm256_mul_ps(load_first(q + i + 8, n - i - 8), _mm256_set1_ps(scale)));
         /* Shuffles work in 128-bit halves. */
@@ -76,13 +76,18 @@ void load_query_avx2(enum kv_type type, float scale, const float *q, int n, void
     }
 }
 
+INLINE void values_to_floats(enum form form, const uint8_t *row, int column, int n, float *out)
+{
+    for (int i = 0; i < n; i += 8)
+        _mm256_store_ps(out + i, load_some(form, row, column + i, n - i));
+}
+
 /* A row of keys as floats in the order of load_query. */
 INLINE void key_to_floats(enum form form, const uint8_t *row, int n, float *out)
 {
     __m256 odd, even;
     if (form != FORM_BF16) {
-        for (int i = 0; i < n; i += 8)
-            _mm256_store_ps(out + i, load_some(form, row, i, n - i));
+        values_to_floats(form, row, 0, n, out);
         return;
     }
     for (int i = 0; i < n; i += 32)
@@ -91,12 +96,6 @@ INLINE void key_to_floats(enum form form, const uint8_t *row, int n, float *out)
             _mm256_store_ps(out + i + 8 * half, odd);
             _mm256_store_ps(out + i + 16 + 8 * half, even);
         }
-}
-
-INLINE void values_to_floats(enum form form, const uint8_t *row, int column, int n, float *out)
-{
-    for (int i = 0; i < n; i += 8)
-        _mm256_store_ps(out + i, load_some(form, row, column + i, n - i));
 }
 
 /* Four sums of 16 lanes, 8 in each of two vectors, folded by 8, 4, 2 and 1. */

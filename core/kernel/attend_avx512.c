@@ -54,13 +54,18 @@ void load_query_avx512(enum kv_type type, float scale, const float *q, int n, vo
     }
 }
 
+INLINE void values_to_floats(enum form form, const uint8_t *row, int column, int n, float *out)
+{
+    for (int i = 0; i < n; i += 16)
+        _mm512_store_ps(out + i, load16(form, row, column + i, first_lanes(n - i)));
+}
+
 /* A row of keys as floats in the order of load_query. */
 INLINE void key_to_floats(enum form form, const uint8_t *row, int n, float *out)
 {
     __m512 odd, even;
     if (form != FORM_BF16) {
-        for (int i = 0; i < n; i += 16)
-            _mm512_store_ps(out + i, load16(form, row, i, first_lanes(n - i)));
+        values_to_floats(form, row, 0, n, out);
         return;
     }
     for (int i = 0; i < n; i += 32) {
@@ -68,12 +73,6 @@ INLINE void key_to_floats(enum form form, const uint8_t *row, int n, float *out)
         _mm512_store_ps(out + i, odd);
         _mm512_store_ps(out + i + 16, even);
     }
-}
-
-INLINE void values_to_floats(enum form form, const uint8_t *row, int column, int n, float *out)
-{
-    for (int i = 0; i < n; i += 16)
-        _mm512_store_ps(out + i, load16(form, row, column + i, first_lanes(n - i)));
 }
 
 INLINE void add_products(enum form form, int n, const struct attend_query *query, const uint8_t *const row[4], int i,

@@ -22,13 +22,9 @@ void load_query_avx512bf16(enum kv_type type, float scale, const float *q, int n
         load_query_avx512(type, scale, q, n, out);
         return;
     }
-    uint8_t *to = out;
-    for (int i = 0; i < (n + 31) / 32 * 32; i += 16) {
-        __m512 value = _mm512_maskz_loadu_ps(first_lanes(n - i), q + i);
-        value = bf16_avx512(_mm512_mul_ps(value, _mm512_set1_ps(scale)));
-        __m256i upper = _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(value), 16));
-        _mm256_storeu_si256((__m256i *) (to + 2 * (size_t) i), upper);
-    }
+    float scaled_q[ATTEND_K_MAX];
+    scale_avx512(scale, q, n, scaled_q);
+    kv_store_avx512(KV_BF16, scaled_q, n, out);
 }
 
 INLINE __m512 add_pairs(__m512 sum, __m512i a, __m512i b)

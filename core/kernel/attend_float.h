@@ -14,7 +14,7 @@
 
 static struct rows tile_keys(const struct attend_piece *a, int from, int to, float *tile)
 {
-    int block = a->type == KV_BF16 ? 32 : 16, n = (a->n_k + block - 1) / block * block;
+    int n = a->type == KV_BF16 ? kv_bf16_columns(a->n_k) : (a->n_k + 15) / 16 * 16;
     for (int p = from; p < to; p++) {
         const uint8_t *row = a->k + (size_t) p * a->k_stride;
         float *out = tile + (p - from) * n;

@@ -55,7 +55,7 @@ void load_query_scalar(enum kv_type type, float scale, const float *q, int n, vo
     if (type != KV_BF16)
         scale_scalar(scale, q, n, to);
     else
-        for (int i = 0; i < (n + 31) / 32 * 32; i++)
+        for (int i = 0; i < kv_bf16_columns(n); i++)
             to[i] = column_at(type, i) < n ? bf16_scalar(scale * q[column_at(type, i)]) : 0;
 }
 
@@ -77,7 +77,7 @@ static float dot(enum kv_type type, const float *q, const uint8_t *row, int n)
 {
     float lane[16] = {0}, k[16];
     if (type == KV_BF16)
-        n = (n + 31) / 32 * 32;
+        n = kv_bf16_columns(n);
     for (int i = 0; i < n; i += 16) {
         load_keys(type, row, i, n - i, k);
         for (int l = 0; l < 16; l++)

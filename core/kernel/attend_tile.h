@@ -166,7 +166,7 @@ static void block_scores(struct attend_tile *tile, int n, struct rows k, int n_k
 
 static void all_scores(const struct attend_piece *a, struct attend_tile *tile, int n)
 {
-    int from, to, n_k = a->type == KV_BF16 ? (a->n_k + 31) / 32 * 32 : a->n_k;
+    int from, to, n_k = a->type == KV_BF16 ? kv_bf16_columns(a->n_k) : a->n_k;
     union_of(tile->query, n, &from, &to);
     for (int p = from; p < to; p += K_TILE_ROWS) {
         int end = attend_min(p + K_TILE_ROWS, to);

@@ -12,6 +12,7 @@
 #define KERNEL_KERNEL_H
 
 #include "base/cpu.h"
+#include "base/size.h"
 #include "base/tensor_type.h"
 
 #include <stdbool.h>
@@ -154,16 +155,27 @@ void dequantize_row(enum tensor_type type, const void *src, int n, float *dst);
  */
 enum kv_type { KV_F16, KV_F32, KV_Q8_0, KV_BF16, KV_TYPES };
 
-/* Bytes of n cached values. Q8_0: blocks {f16 d, int8 q[32]}; n is a multiple of 32. BF16: zeros up to one. */
+/* Rows of BF16 are whole blocks, with zeros behind their values. */
+enum { KV_BF16_BLOCK = 32 };
+
+static inline int kv_bf16_columns(int n)
+{
+    return (int) size_align((size_t) n, KV_BF16_BLOCK);
+}
+
+/* Bytes of n cached values. Q8_0: blocks {f16 d, int8 q[32]}; n is a multiple of 32. */
 static inline size_t kv_row_size(enum kv_type type, size_t n)
 {
-    return type == KV_F32 ? 4 * n : type == KV_F16 ? 2 * n : type == KV_Q8_0 ? n / 32 * 34 : (n + 31) / 32 * 64;
+    return type == KV_F32    ? 4 * n
+           : type == KV_F16  ? 2 * n
+           : type == KV_Q8_0 ? n / 32 * 34
+                             : 2 * size_align(n, KV_BF16_BLOCK);
 }
 
 /* Bytes of a query of n values in the form that load_query gives it. */
 static inline size_t kv_query_size(size_t n)
 {
-    return (n + 31) / 32 * 32 * sizeof(float);
+    return size_align(n, KV_BF16_BLOCK) * sizeof(float);
 }
 
 /*

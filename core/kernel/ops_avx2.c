@@ -191,7 +191,7 @@ static void store_f16(const float *x, int n, uint8_t *out)
 
 static void store_bf16(const float *x, int n, uint8_t *out)
 {
-    for (int i = 0; i < (n + 31) / 32 * 32; i += 16) {
+    for (int i = 0; i < kv_bf16_columns(n); i += 16) {
         __m256i low = _mm256_srli_epi32(_mm256_castps_si256(bf16_avx2(load_first(x + i, n - i))), 16);
         __m256i high = _mm256_srli_epi32(_mm256_castps_si256(bf16_avx2(load_first(x + i + 8, n - i - 8))), 16);
         /* Packing works in 128-bit halves. */

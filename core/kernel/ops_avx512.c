@@ -163,7 +163,7 @@ static void store_f16(const float *x, int n, uint8_t *out)
 
 static void store_bf16(const float *x, int n, uint8_t *out)
 {
-    for (int i = 0; i < (n + 31) / 32 * 32; i += 16) {
+    for (int i = 0; i < kv_bf16_columns(n); i += 16) {
         __m512 value = bf16_avx512(_mm512_maskz_loadu_ps(first_lanes(n - i), x + i));
         __m256i upper = _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(value), 16));
         _mm256_storeu_si256((__m256i *) (out + 2 * (size_t) i), upper);

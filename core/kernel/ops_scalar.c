@@ -98,7 +98,7 @@ void kv_store_scalar(enum kv_type type, const float *x, int n, void *row)
             memcpy(out + 2 * i, &half, 2);
         }
     else if (type == KV_BF16)
-        for (int i = 0; i < (n + 31) / 32 * 32; i++) {
+        for (int i = 0; i < kv_bf16_columns(n); i++) {
             uint16_t value = i < n ? (uint16_t) (f32_bits(bf16_scalar(x[i])) >> 16) : 0;
             memcpy(out + 2 * i, &value, 2);
         }
