@@ -50,7 +50,8 @@ enum { PARTS = PANEL_LINE / VECTOR, WIDEST = 16 };
  * Bytes from the line that is read to those that are fetched. AHEAD goes into the second level: at 8 KiB four columns of
  * Q8_0 are a tenth slower. One column waits for that level, too, so NEAR goes on into the first: up to a fifth faster.
  * STRAIGHT goes into the first level alone (cpu_fetch): less is slower where each core has a way to memory of its own,
- * more is where they share one.
+ * more is where they share one. The first and the last are rounded to chunks, so that nothing is left out where panels
+ * do not follow one another.
  */
 enum { AHEAD = 16 << 10, NEAR = 2 << 10, STRAIGHT = 6 << 10 };
 
@@ -258,6 +259,11 @@ INLINE const uint8_t *further(const uint8_t *p, size_t bytes, size_t left, const
     return bytes < left ? p + bytes : next + (bytes - left);
 }
 
+INLINE size_t in_chunks(size_t bytes, const size_t chunk)
+{
+    return (bytes + chunk / 2) / chunk * chunk;
+}
+
 /* Fetches a line that will be written. Processors without the instruction do nothing. */
 INLINE void prefetch_for_write(const float *p)
 {
@@ -301,17 +307,18 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
     int n_in = a->n_in;
     size_t size = (size_t) n_in, d = size, sums = d + size / 8, block_sums = sums + size / 8;
     start_sums(n, a, first, sum);
-    size_t bytes = (size_t) ((n_in / 32 + blocks - 1) / blocks * lines) * PANEL_LINE;
+    const size_t chunk_bytes = (size_t) lines * PANEL_LINE;
+    size_t bytes = (size_t) ((n_in / 32 + blocks - 1) / blocks) * chunk_bytes;
     for (int panel = 0; panel < a->n_panels; panel++) {
         const uint8_t *chunk = a->panels[panel], *end = chunk + bytes;
         const uint8_t *next = panel + 1 < a->n_panels ? a->panels[panel + 1] : a->next;
-        size_t ahead = a->fetch == CPU_FETCH_L1 ? STRAIGHT : AHEAD;
+        size_t ahead = in_chunks(a->fetch == CPU_FETCH_L1 ? STRAIGHT : AHEAD, chunk_bytes);
         ahead = next == end || bytes > ahead ? ahead : bytes;
         const void *const *x = a->x + panel * a->x_stride + first;
 #pragma GCC unroll 16
         for (int c = 0; c < n; c++)
             column[c] = x[c];
-        for (int b = 0; b < n_in / 32; b += blocks, chunk += lines * PANEL_LINE) {
+        for (int b = 0; b < n_in / 32; b += blocks, chunk += chunk_bytes) {
             int left = n_in / 32 - b, n_blocks = blocks < 8 && left < blocks ? left : blocks;
             size_t i = (size_t) b, left_here = (size_t) (end - chunk);
             const uint8_t *far = further(chunk, ahead, left_here, next), *near = further(chunk, NEAR, left_here, next);

@@ -124,7 +124,7 @@ void ffn_gate_up(struct worker *w, const struct expert_group *groups, int n_grou
             bool ends = to == base + items;
             int end = ends ? weight_panels(&here->ffn->gate) : (to - base) * n_panels;
             const struct expert_group *then = ends ? here + 1 : here;
-            const void *next = to < last ? weight_panel(&then->ffn->gate, then->mat, ends ? 0 : end) : NULL;
+            const void *next = to < total ? weight_panel(&then->ffn->gate, then->mat, ends ? 0 : end) : NULL;
             hidden_block(w, here, (i - base) * n_panels, end, next);
         }
     }

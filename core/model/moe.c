@@ -61,7 +61,10 @@ static void group_by_expert(struct worker *w)
     int start[1025] = {0}, n_pairs = s->n_rows * s->n_used;
     for (int i = 0; i < n_pairs; i++)
         start[b->chosen[i] + 1]++;
-    b->n_groups = 0;
+    b->n_shared = l->shared.up.n_mats > 0;
+    b->n_groups = b->n_shared;
+    if (b->n_shared > 0)
+        b->groups[0] = (struct expert_group){&l->shared, &b->hidden_shared, 0, n_pairs, s->n_rows};
     for (int e = 0; e < m->n_experts; e++) {
         if (start[e + 1] > 0)
             b->groups[b->n_groups++] = (struct expert_group){&l->ffn, &b->hidden, e, start[e], start[e + 1]};
@@ -76,10 +79,7 @@ static void group_by_expert(struct worker *w)
                 b->pair_input[form][pair] = s->h.rows[form][row];
     }
     lora_plan_pairs(s);
-    if (l->shared.up.n_mats == 0)
-        return;
-    b->groups[b->n_groups++] = (struct expert_group){&l->shared, &b->hidden_shared, 0, n_pairs, s->n_rows};
-    for (int r = 0; r < s->n_rows; r++) {
+    for (int r = 0; r < s->n_rows && b->n_shared > 0; r++) {
         float z = 0;
         for (int i = 0; l->shared_gate && i < m->n_embd; i++)
             z += l->shared_gate[i] * act_row(&s->h, r)[i];
@@ -138,18 +138,24 @@ static void add_groups(struct worker *w, const struct expert_group *g, int n, in
 }
 
 /*
- * How many groups from g on can be added at once: those of all rows, which is every one for a single row, where their
+ * How many groups from `first` on can be added at once: those of all rows, which is every one for a single row, where their
  * panels lie side by side. Else an expert's panels are read one after the other: jumping from expert to expert every
  * few KiB reads a fifth slower.
  */
-static int groups_together(const struct step *s, int g)
+static int groups_together(const struct step *s, const struct expert_group *first)
 {
-    const struct expert_group *first = &s->moe.groups[g];
+    const struct expert_group *end = s->moe.groups + s->moe.n_groups;
     bool apart = !first->ffn->down.side_by_side || first->ffn->down_bias || first->n != s->n_rows;
     int n = 1;
-    while (!apart && g + n < s->moe.n_groups && n < MOST_TOGETHER && first[n].n == s->n_rows && first[n].ffn == first->ffn)
+    while (!apart && first + n < end && n < MOST_TOGETHER && first[n].n == s->n_rows && first[n].ffn == first->ffn)
         n++;
     return n;
+}
+
+/* The i-th group of the sum: experts in order of their id, then the shared one, which stands before them. */
+static const struct expert_group *summand(const struct moe_buffers *b, int i)
+{
+    return &b->groups[i + b->n_shared < b->n_groups ? i + b->n_shared : 0];
 }
 
 static void combine(struct worker *w)
@@ -160,11 +166,13 @@ static void combine(struct worker *w)
         int begin = first * PANEL_ROWS, end = last * PANEL_ROWS < d ? last * PANEL_ROWS : d;
         for (int r = 0; r < s->n_rows; r++)
             memset(s->y + (size_t) r * s->y_stride + begin, 0, (size_t) (end - begin) * sizeof(float));
-        for (int g = 0, n; g < s->moe.n_groups; g += n) {
-            n = groups_together(s, g);
-            const struct expert_group *then = g + n < s->moe.n_groups ? &s->moe.groups[g + n] : NULL;
-            const void *next = then ? weight_panel(&then->ffn->down, then->mat, first) : NULL;
-            add_groups(w, &s->moe.groups[g], n, first, last, next);
+        for (int i = 0, n; i < s->moe.n_groups; i += n) {
+            const struct expert_group *here = summand(&s->moe, i);
+            n = groups_together(s, here);
+            const struct expert_group *then = summand(&s->moe, i + n < s->moe.n_groups ? i + n : 0);
+            int panel = i + n < s->moe.n_groups ? first : last;
+            const void *next = panel < panels ? weight_panel(&then->ffn->down, then->mat, panel) : NULL;
+            add_groups(w, here, n, first, last, next);
         }
         lora_combine(w, first, last);
     }

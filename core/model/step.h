@@ -65,8 +65,8 @@ struct moe_buffers {
     float *scores;          /* rows x E: router output */
     int *chosen;            /* rows x K: expert ids in descending order of score */
     float *chosen_weight;   /* rows x K */
-    int n_groups;
-    struct expert_group *groups;
+    int n_groups, n_shared;     /* all of them; and of these, 0 or 1 */
+    struct expert_group *groups;    /* the shared expert's first: a thread computes with it while another reads */
     int *pair_row;          /* pair -> row */
     float *pair_weight;     /* what hidden rows are multiplied with before they are quantised */
     const void **pair_input[ACT_FORMS];     /* pair -> the row's activations */
