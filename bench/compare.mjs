@@ -41,6 +41,11 @@ const options = {
         o.peers.push({name, folder: resolve(folder), flags: flagsOf(flags), batchedFlags: flagsOf(batched)});
     },
 };
+if (process.argv.slice(2).some((word) => word === "-h" || word === "--help")) {
+    const text = readFileSync(process.argv[1], "utf8");
+    console.log(text.slice(0, text.indexOf("\n//\n// SPDX")).replace(/^\/\/ ?/gm, ""));
+    process.exit(0);
+}
 for (let i = 2; i < process.argv.length; i += 2) {
     if (!options[process.argv[i]] || process.argv[i + 1] === undefined) {
         console.error(`compare: what is ${process.argv[i]}?`);

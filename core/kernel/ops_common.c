@@ -40,6 +40,15 @@ int ops_top_k(const float *x, int n, int k, int *ids)
     return count;
 }
 
+/* Without a branch inside, so that this becomes vectors, too. */
+static bool any_is(const float *x, int n, float value)
+{
+    int found = 0;
+    for (int i = 0; i < n; i++)
+        found |= x[i] == value;
+    return found;
+}
+
 int ops_argmax(const float *x, int n)
 {
     /* Lanes without a branch, which the compiler makes vectors of; then the first that equals the largest. */
@@ -54,7 +63,9 @@ int ops_argmax(const float *x, int n)
         max = x[i] > max ? x[i] : max;
     for (int j = 0; j < 16; j++)
         max = lane[j] > max ? lane[j] : max;
-    for (i = 0; i < n - 1 && x[i] != max;)
+    for (i = 0; i + 64 <= n && !any_is(x + i, 64, max);)
+        i += 64;
+    for (; i < n - 1 && x[i] != max;)
         i++;
     return x[i] == max ? i : 0;
 }
