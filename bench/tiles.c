@@ -10,24 +10,21 @@
  *
  * SPDX-License-Identifier: PostgreSQL
  */
+#include "builds.h"
+
 #include "base/clock.h"
 #include "base/memory.h"
 #include "kernel/panel.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_IN = 2048, MOST_BUILDS = 8, MOST_COLUMNS = 64, ROUNDS = 101, MEMORY_ROUNDS = 15, CACHED = 8 };
-
-typedef void (*product_function)(const struct panel_product *product);
+enum { N_IN = 2048, MOST_COLUMNS = 64, ROUNDS = 101, MEMORY_ROUNDS = 15, CACHED = 8 };
 
 struct bench {
-    const char *level;
+    struct builds builds;
     bool from_memory;
-    int n_builds;
-    void *builds[MOST_BUILDS];
     uint8_t *panels;
     size_t size;            /* of all panels */
 };
@@ -61,12 +58,11 @@ static bool measure(const struct bench *b, enum tensor_type type, const char *na
     const void *x[MOST_COLUMNS];
     float *y[MOST_COLUMNS];
     product_function product[MOST_BUILDS];
-    char symbol[100];
-    snprintf(symbol, sizeof symbol, "matmul_%s_%s", name, b->level);
-    for (int i = 0; i < b->n_builds; i++) {
-        *(void **) &product[i] = dlsym(b->builds[i], symbol);
+    const int n_builds = b->builds.n;
+    for (int i = 0; i < n_builds; i++) {
+        product[i] = builds_product(&b->builds, i, name);
         if (!product[i]) {
-            fprintf(stderr, "tiles: build %d has no %s\n", i + 1, symbol);
+            fprintf(stderr, "tiles: build %d has no products of %s and level %s\n", i + 1, name, b->builds.level);
             return false;
         }
     }
@@ -83,13 +79,13 @@ static bool measure(const struct bench *b, enum tensor_type type, const char *na
     size_t panel_bytes = panel_size(type, N_IN);
     int n = b->from_memory ? (int) (b->size / panel_bytes) : CACHED, rounds = b->from_memory ? MEMORY_ROUNDS : ROUNDS;
     for (int r = 0; r < rounds; r++)
-        for (int k = 0; k < b->n_builds; k++) {
-            int i = (k + r) % b->n_builds;
+        for (int k = 0; k < n_builds; k++) {
+            int i = (k + r) % n_builds;
             rates[i][r] = rate(product[i], &p, b->panels, n, panel_bytes);
         }
     printf("{\"type\": \"%s\", \"columns\": %d, \"from\": \"%s\", \"builds\": [", name, n_columns,
            b->from_memory ? "memory" : "cache");
-    for (int i = 0; i < b->n_builds; i++) {
+    for (int i = 0; i < n_builds; i++) {
         qsort(rates[i], (size_t) rounds, sizeof rates[i][0], descending);
         double median = rates[i][rounds / 2];
         printf("%s{\"gop_s\": %.1f, \"gb_s\": %.2f, \"ratio\": %.3f}", i ? ", " : "",
@@ -129,14 +125,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "Usage: %s LEVEL TYPES COLUMNS cache|memory BUILD...\n", argv[0]);
         return 2;
     }
-    struct bench b = {.level = argv[1], .from_memory = strcmp(argv[4], "memory") == 0, .n_builds = argc - 5};
-    for (int i = 0; i < b.n_builds; i++) {
-        b.builds[i] = dlopen(argv[5 + i], RTLD_NOW | RTLD_LOCAL);
-        if (!b.builds[i]) {
-            fprintf(stderr, "tiles: %s\n", dlerror());
-            return 1;
-        }
-    }
+    struct bench b = {.from_memory = strcmp(argv[4], "memory") == 0};
+    if (!builds_open(&b.builds, argv[1], argc - 5, argv + 5))
+        return 1;
     b.size = b.from_memory ? 256 << 20 : 1 << 20;
     b.panels = memory_map(b.size);
     if (!b.panels) {
