@@ -2,12 +2,14 @@
  * steps.c - steps of a whole model with several builds of matmul_LEVEL.c, in turns
  *
  * What gains in a loop over panels (tiles.c) may gain nothing in a model, where two threads read, go from expert to
- * expert and wait for each other. Here each build computes every so-manieth step of the same sequences: a percent can be
+ * expert and wait for each other. Here builds take turns with the steps of the same sequences: a percent can be
  * told within a minute, on a machine whose memory is fast now and slow then. Prints one JSON object a line: for each number
  * of rows (sequences that decode a token) the median milliseconds of a step with every build, and the median over all
  * rounds of its time divided by the first build's; the same for the third of the rounds that were fastest and slowest.
  *
  *   steps LEVEL MODEL ROWS SECONDS BUILD...      ROWS is a list with commas; SECONDS each
+ *
+ * Builds and this program must have the same struct panel_product.
  *
  * SPDX-License-Identifier: PostgreSQL
  */

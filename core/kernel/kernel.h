@@ -222,12 +222,14 @@ struct panel_layout;
 /*
  * y[c][0 .. n_rows-1] = sum over p < n_panels of panels[p] . x[p * x_stride + c] for n_cols right-hand sides,
  * n_rows <= 16, panel after panel; with `add` the sum begins with what y holds, so that more panels may follow in
- * another call. x[..] is a record or floats (weight_act_form). `next` is what will be read behind the
- * last panel; `fetch`: whether panels are fetched ahead, and into which level of the cache.
+ * another call. x[..] is a record or floats (weight_act_form). n_behind more panels follow in the list, which will be
+ * read next, and behind them `next` and what lies `stride` bytes further on each. `fetch`: whether panels are fetched
+ * ahead, and into which level of the cache.
  */
 struct panel_product {
     const void *const *panels, *next;
-    int n_panels, n_in, n_rows;
+    size_t stride;
+    int n_panels, n_behind, n_in, n_rows;
     const void *const *x;
     int x_stride, n_cols;
     float *const *y;

@@ -10,7 +10,7 @@
 #include "base/cpu.h"
 #include "kernel/panel.h"
 
-enum { GROUP_SIZE = 384 << 10, MOST_COLUMNS = 128, LEAST_COLUMNS = 8, MOST_MATS = 32 };
+enum { GROUP_SIZE = 384 << 10, MOST_COLUMNS = 128, LEAST_COLUMNS = 8, MOST_MATS = 32, MOST_PANELS = 256 };
 
 size_t matmul_scratch_size(const struct weight *w)
 {
@@ -32,6 +32,14 @@ static const void *pack_at(const struct kernels *k, const struct weight *w, int 
     return scratch;
 }
 
+/* Panels first .. last - 1 of each of n matrices, list after list, as they are read. */
+static void list_panels(const struct weight *w, const int mats[], int n, int first, int last, const void *panels[])
+{
+    for (int i = first; i < last; i++)
+        for (int m = 0; m < n; m++)
+            *panels++ = weight_panel(w, mats[m], i);
+}
+
 /*
  * Panels first .. last - 1 of n_panels matrices, no more than MOST_MATS, with one group of columns, which `a` holds.
  * Reading goes on at `next`, or straight on.
@@ -39,12 +47,12 @@ static const void *pack_at(const struct kernels *k, const struct weight *w, int 
 static void multiply(const struct kernels *k, const struct weight *w, const int mats[], int first, int last,
                      struct panel_product a, float *const y[], const void *next, void *scratch)
 {
-    const void *panels[MOST_MATS];
+    const void *panels[MOST_PANELS];
     float *out[MOST_COLUMNS];
-    size_t size = panel_size(w->type, w->n_in);
-    a.panels = panels;
+    int n = a.n_panels, listed = w->panels ? MOST_PANELS / n : 1, to = first;
     a.n_in = w->n_in;
     a.y = out;
+    a.stride = panel_size(w->type, w->n_in) * (w->side_by_side ? (size_t) w->n_mats : 1);
     /* One column is a plain run through memory, but Q6_K comes back to its high bits. */
     a.fetch = cpu_fetch(a.n_cols == 1 && w->type != TENSOR_Q6_K);
     for (int i = first; i < last; i++) {
@@ -52,16 +60,19 @@ static void multiply(const struct kernels *k, const struct weight *w, const int 
         a.n_rows = w->n_out - row < PANEL_ROWS ? w->n_out - row : PANEL_ROWS;
         for (int c = 0; c < a.n_cols; c++)
             out[c] = y[c] + row;
-        for (int m = 0; m < a.n_panels; m++)
-            panels[m] = w->panels ? w->panels + weight_panel_index(w, mats[m], i) * size
-                                  : pack_at(k, w, mats[m], i, a.n_rows, scratch);
-        if (i + 1 == last && next)
-            a.next = next;
-        else if (w->panels)
-            a.next = w->panels + weight_panel_index(w, mats[i + 1 < last ? 0 : a.n_panels - 1], i + 1) * size;
-        else
-            a.next = scratch;
+        if (i == to) {
+            to = last - i < listed ? last : i + listed;
+            a.panels = panels;
+            a.n_behind = (to - i) * n;
+            a.next = to == last && next ? next : w->panels ? weight_panel(w, mats[to < last ? 0 : n - 1], to) : scratch;
+            if (w->panels)
+                list_panels(w, mats, n, i, to, panels);
+        }
+        if (!w->panels)
+            panels[0] = pack_at(k, w, mats[0], i, a.n_rows, scratch);
+        a.n_behind -= n;
         k->panel_product[w->type](&a);
+        a.panels += n;
     }
 }
 

@@ -259,6 +259,24 @@ INLINE const uint8_t *further(const uint8_t *p, size_t bytes, size_t left, const
     return bytes < left ? p + bytes : next + (bytes - left);
 }
 
+/* What lies `bytes` ahead while a panel is read: the rest of it, and then `next`. */
+struct view {
+    const uint8_t *next;
+    size_t bytes;
+};
+
+/* Short panels that do not follow one another are looked over: as many panels on as fit the distance. */
+INLINE struct view look_ahead(const struct panel_product *a, int panel, size_t size, size_t distance)
+{
+    int known = a->n_panels + a->n_behind, on = panel + 1;
+    const uint8_t *next = on < known ? a->panels[on] : a->next;
+    if (next == (const uint8_t *) a->panels[panel] + size || size > distance)
+        return (struct view){next, distance};
+    on = panel + (int) ((unsigned) distance / (unsigned) size);
+    next = on < known ? a->panels[on] : (const uint8_t *) a->next + (size_t) (on - known) * a->stride;
+    return (struct view){next, size};
+}
+
 INLINE size_t in_chunks(size_t bytes, const size_t chunk)
 {
     return (bytes + chunk / 2) / chunk * chunk;
@@ -311,9 +329,9 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
     size_t bytes = (size_t) ((n_in / 32 + blocks - 1) / blocks) * chunk_bytes;
     for (int panel = 0; panel < a->n_panels; panel++) {
         const uint8_t *chunk = a->panels[panel], *end = chunk + bytes;
-        const uint8_t *next = panel + 1 < a->n_panels ? a->panels[panel + 1] : a->next;
-        size_t ahead = in_chunks(a->fetch == CPU_FETCH_L1 ? STRAIGHT : AHEAD, chunk_bytes);
-        ahead = next == end || bytes > ahead ? ahead : bytes;
+        size_t distance = in_chunks(a->fetch == CPU_FETCH_L1 ? STRAIGHT : AHEAD, chunk_bytes);
+        const struct view ahead = look_ahead(a, panel, bytes, distance);
+        const struct view close = n == 1 && a->fetch == CPU_FETCH_L2 ? look_ahead(a, panel, bytes, NEAR) : ahead;
         const void *const *x = a->x + panel * a->x_stride + first;
 #pragma GCC unroll 16
         for (int c = 0; c < n; c++)
@@ -321,7 +339,8 @@ INLINE void tile_q8(const enum tensor_type type, const int blocks, const int lin
         for (int b = 0; b < n_in / 32; b += blocks, chunk += chunk_bytes) {
             int left = n_in / 32 - b, n_blocks = blocks < 8 && left < blocks ? left : blocks;
             size_t i = (size_t) b, left_here = (size_t) (end - chunk);
-            const uint8_t *far = further(chunk, ahead, left_here, next), *near = further(chunk, NEAR, left_here, next);
+            const uint8_t *far = further(chunk, ahead.bytes, left_here, ahead.next);
+            const uint8_t *near = further(chunk, close.bytes, left_here, close.next);
             struct place at = {32 * i, d + 4 * i, sums + 4 * i, block_sums + 4 * i};
             struct place group = {32 * i, d + i, sums + 4 * i, block_sums + 2 * i};
 #pragma GCC unroll 2
