@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "blank.h"
 #include "syntax.h"
 
 #include <stdio.h>
@@ -32,13 +33,6 @@ static size_t columns(enum position_encoding encoding, const struct document *do
     return units;
 }
 
-static bool is_blank(const char *s, size_t size)
-{
-    while (size > 0 && (*s == ' ' || *s == '\t'))
-        s++, size--;
-    return size == 0;
-}
-
 /* In prose and in texts suggestions can be switched off, even for those who ask. */
 static bool in_wanted_place(const struct settings *settings, const struct document *document, const struct job *job)
 {
@@ -51,13 +45,11 @@ static bool in_wanted_place(const struct settings *settings, const struct docume
 bool ask_is_welcome(const struct settings *settings, const struct document *document, const struct job *job)
 {
     const struct surroundings *around = &job->around;
-    size_t rest = around->rest, visible = 0;
+    size_t rest = around->rest, visible = count_visible(surroundings_typed(around), around->typed);
     if (!in_wanted_place(settings, document, job))
         return false;
-    while (rest > 0 && is_blank(around->suffix.data + rest - 1, 1))
+    while (rest > 0 && is_space(around->suffix.data[rest - 1]))
         rest--;
-    for (size_t i = 0; i < around->typed; i++)
-        visible += !is_blank(surroundings_typed(around) + i, 1);
     if (job->kind == JOB_COMPLETION)
         return visible >= (size_t) settings->completion_min_prefix;
     return job->kind == JOB_INVOKED ||
@@ -71,7 +63,7 @@ static bool wants_line(int mode, const struct surroundings *around)
     size_t size = around->typed;
     if (mode == MODE_LINE || !is_blank(around->suffix.data, around->rest))
         return true;
-    while (size > 0 && is_blank(typed + size - 1, 1))
+    while (size > 0 && is_space(typed[size - 1]))
         size--;
     return mode == MODE_AUTO && size > 0 && !strchr("{[(:", typed[size - 1]);
 }

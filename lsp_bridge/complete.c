@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "blank.h"
 #include "code_grammar.h"
 #include "codepoint.h"
 
@@ -91,14 +92,6 @@ static bool visible_draft(const struct run *run, const struct draft *draft, size
     return good;
 }
 
-static size_t count_visible(const struct draft *draft, size_t end)
-{
-    size_t visible = 0;
-    for (size_t i = 0; i < end; i++)
-        visible += draft->text.data[i] != ' ' && draft->text.data[i] != '\t' && draft->text.data[i] != '\n';
-    return visible;
-}
-
 /*
  * With what else could stand there, if the model is through with the first text: also where that is nothing but blanks,
  * but not where it was too unlikely to be shown.
@@ -109,7 +102,7 @@ static void answer(struct run *run, const struct draft *draft, size_t n_tokens, 
     struct polish polish = complete_polish(run->job);
     bool blank = false;
     if (visible_draft(run, draft, n_tokens, &shown)) {
-        blank = count_visible(&shown, shown.text.size) == 0;
+        blank = is_blank(shown.text.data, shown.text.size);
         polish_draft(&polish, &shown);
         finish_text(run->job, &polish);
     }
@@ -134,7 +127,7 @@ static size_t whole_words(const struct draft *draft)
 
 static bool has_text(const struct draft *draft, size_t n_tokens)
 {
-    return n_tokens > 0 && count_visible(draft, draft->tokens[n_tokens - 1].end) >= 2;
+    return n_tokens > 0 && count_visible(draft->text.data, draft->tokens[n_tokens - 1].end) >= 2;
 }
 
 static bool stop(void *user, const struct draft *draft)

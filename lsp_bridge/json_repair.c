@@ -5,6 +5,7 @@
  */
 #include "json_repair.h"
 
+#include "blank.h"
 #include "codepoint.h"
 
 #include <stdbool.h>
@@ -71,11 +72,6 @@ static size_t string_size(const char *s, size_t size)
             return i + 1;
     }
     return size;
-}
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 void json_repair(const char *json, size_t size, struct buffer *out)

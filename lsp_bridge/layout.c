@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "blank.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -100,20 +101,12 @@ static dsr1_status append_hole(struct layout *layout, const struct model_host *h
     return status;
 }
 
-static bool is_blank(const struct buffer *text)
-{
-    size_t i = 0;
-    while (i < text->size && memchr(" \t\r\n", text->data[i], 4))
-        i++;
-    return i == text->size;
-}
-
 /* The prompt in one mode. Where nothing is below there is no hole. */
 static dsr1_status build(struct layout *layout, const struct model_host *host, const struct buffer *above,
                          const struct buffer *suffix, const struct buffer *typed, dsr1_error *err)
 {
     layout->n_tokens = layout->n_suffix = 0;
-    if (host->prompt == PROMPT_FIM && !is_blank(suffix)) {
+    if (host->prompt == PROMPT_FIM && !is_blank(suffix->data, suffix->size)) {
         dsr1_status status = append_fim(layout, host, above, suffix, err);
         layout->mode = PROMPT_FIM;
         return status < 0 ? status : append_text(layout, host, typed->data, typed->size, 0, err);

@@ -6,6 +6,7 @@
 #ifndef LSP_POLISH_PARTS_H
 #define LSP_POLISH_PARTS_H
 
+#include "blank.h"
 #include "polish.h"
 
 #include <string.h>
@@ -29,21 +30,9 @@ static inline void polish_cut(struct polish *polish, size_t size)
         polish->text.data[size] = 0;
 }
 
-static inline bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n';
-}
-
 static inline bool is_closer(char c)
 {
     return c == ')' || c == ']' || c == '}';
-}
-
-static inline bool is_blank(const char *s, size_t size)
-{
-    while (size > 0 && is_space(*s))
-        s++, size--;
-    return size == 0;
 }
 
 static inline size_t without_trailing_space(const char *s, size_t size)

@@ -6,6 +6,7 @@
 #include "recall.h"
 
 #include "base/memory.h"
+#include "blank.h"
 
 #include <pthread.h>
 #include <stdint.h>
@@ -89,14 +90,6 @@ static ptrdiff_t typed_since(const struct entry *entry, const struct recall_key 
     if (memcmp(prefix->data + entry->prefix, text, typed) != 0 || memcmp(prefix->data, entry->bytes, entry->prefix) != 0)
         return -1;
     return (ptrdiff_t) typed;
-}
-
-static bool is_blank(const char *s, size_t size)
-{
-    size_t i = 0;
-    while (i < size && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n'))
-        i++;
-    return i == size;
 }
 
 /* Is what is left of the entry all there is to show? One line of a block is, as long as there is something of it. */
