@@ -24,20 +24,26 @@ static int group_columns(const struct weight *w)
     return columns > MOST_COLUMNS ? MOST_COLUMNS : columns < LEAST_COLUMNS ? LEAST_COLUMNS : (int) columns;
 }
 
+static int panel_rows(const struct weight *w, int i)
+{
+    return w->n_out - i * PANEL_ROWS < PANEL_ROWS ? w->n_out - i * PANEL_ROWS : PANEL_ROWS;
+}
+
 /* Panel i of matrix mat, packed into scratch. */
-static const void *pack_at(const struct kernels *k, const struct weight *w, int mat, int i, int n_rows, void *scratch)
+static const void *pack_at(const struct kernels *k, const struct weight *w, int mat, int i, void *scratch)
 {
     size_t row = (size_t) mat * (size_t) w->n_out + (size_t) i * PANEL_ROWS;
-    panel_pack_with(k, w->type, w->data + row * w->row_size, w->row_size, n_rows, w->n_in, scratch);
+    panel_pack_with(k, w->type, w->data + row * w->row_size, w->row_size, panel_rows(w, i), w->n_in, scratch);
     return scratch;
 }
 
-/* Panels first .. last - 1 of each of n matrices, list after list, as they are read. */
-static void list_panels(const struct weight *w, const int mats[], int n, int first, int last, const void *panels[])
+/* Panels first .. last - 1 of each of n matrices, in the order in which they are read. */
+static void list_panels(const struct kernels *k, const struct weight *w, const int mats[], int n, int first, int last,
+                        void *scratch, const void *panels[])
 {
     for (int i = first; i < last; i++)
         for (int m = 0; m < n; m++)
-            *panels++ = weight_panel(w, mats[m], i);
+            *panels++ = w->panels ? weight_panel(w, mats[m], i) : pack_at(k, w, mats[m], i, scratch);
 }
 
 /*
@@ -49,30 +55,26 @@ static void multiply(const struct kernels *k, const struct weight *w, const int 
 {
     const void *panels[MOST_PANELS];
     float *out[MOST_COLUMNS];
-    int n = a.n_panels, listed = w->panels ? MOST_PANELS / n : 1, to = first;
+    int n = a.n_panels, listed = w->panels ? MOST_PANELS / n : 1;
     a.n_in = w->n_in;
     a.y = out;
     a.stride = panel_size(w->type, w->n_in) * (w->side_by_side ? (size_t) w->n_mats : 1);
     /* One column is a plain run through memory, but Q6_K comes back to its high bits. */
     a.fetch = cpu_fetch(a.n_cols == 1 && w->type != TENSOR_Q6_K);
-    for (int i = first; i < last; i++) {
-        int row = i * PANEL_ROWS;
-        a.n_rows = w->n_out - row < PANEL_ROWS ? w->n_out - row : PANEL_ROWS;
-        for (int c = 0; c < a.n_cols; c++)
-            out[c] = y[c] + row;
-        if (i == to) {
-            to = last - i < listed ? last : i + listed;
-            a.panels = panels;
-            a.n_behind = (to - i) * n;
-            a.next = to == last && next ? next : w->panels ? weight_panel(w, mats[to < last ? 0 : n - 1], to) : scratch;
-            if (w->panels)
-                list_panels(w, mats, n, i, to, panels);
+    for (int from = first, to; from < last; from = to) {
+        to = last - from < listed ? last : from + listed;
+        list_panels(k, w, mats, n, from, to, scratch, panels);
+        a.panels = panels;
+        a.next = w->panels ? weight_panel(w, mats[to < last ? 0 : n - 1], to) : scratch;
+        if (to == last && next)
+            a.next = next;
+        for (int i = from; i < to; i++, a.panels += n) {
+            a.n_rows = panel_rows(w, i);
+            a.n_behind = (to - i - 1) * n;
+            for (int c = 0; c < a.n_cols; c++)
+                out[c] = y[c] + i * PANEL_ROWS;
+            k->panel_product[w->type](&a);
         }
-        if (!w->panels)
-            panels[0] = pack_at(k, w, mats[0], i, a.n_rows, scratch);
-        a.n_behind -= n;
-        k->panel_product[w->type](&a);
-        a.panels += n;
     }
 }
 

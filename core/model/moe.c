@@ -138,9 +138,9 @@ static void add_groups(struct worker *w, const struct expert_group *g, int n, in
 }
 
 /*
- * How many groups from `first` on can be added at once: those of all rows, which is every one for a single row, where their
- * panels lie side by side. Else an expert's panels are read one after the other: jumping from expert to expert every
- * few KiB reads a fifth slower.
+ * How many groups from `first` on can be added at once: those of all rows, which is every one for a single row, where
+ * their panels lie side by side. Else an expert's panels are read one after the other: jumping from expert to expert
+ * every few KiB reads a fifth slower.
  */
 static int groups_together(const struct step *s, const struct expert_group *first)
 {
