@@ -45,13 +45,11 @@ static bool in_wanted_place(const struct settings *settings, const struct docume
 bool ask_is_welcome(const struct settings *settings, const struct document *document, const struct job *job)
 {
     const struct surroundings *around = &job->around;
-    size_t rest = around->rest, visible = count_visible(surroundings_typed(around), around->typed);
+    size_t rest = without_trailing_space(around->suffix.data, around->rest);
     if (!in_wanted_place(settings, document, job))
         return false;
-    while (rest > 0 && is_space(around->suffix.data[rest - 1]))
-        rest--;
     if (job->kind == JOB_COMPLETION)
-        return visible >= (size_t) settings->completion_min_prefix;
+        return count_visible(surroundings_typed(around), around->typed) >= (size_t) settings->completion_min_prefix;
     return job->kind == JOB_INVOKED ||
            position_units(POSITION_UTF32, around->suffix.data, rest) <= (size_t) settings->max_line_suffix;
 }
@@ -60,11 +58,9 @@ bool ask_is_welcome(const struct settings *settings, const struct document *docu
 static bool wants_line(int mode, const struct surroundings *around)
 {
     const char *typed = surroundings_typed(around);
-    size_t size = around->typed;
+    size_t size = without_trailing_space(typed, around->typed);
     if (mode == MODE_LINE || !is_blank(around->suffix.data, around->rest))
         return true;
-    while (size > 0 && is_space(typed[size - 1]))
-        size--;
     return mode == MODE_AUTO && size > 0 && !strchr("{[(:", typed[size - 1]);
 }
 

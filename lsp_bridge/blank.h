@@ -30,4 +30,11 @@ static inline bool is_blank(const char *s, size_t size)
     return size == 0;
 }
 
+static inline size_t without_trailing_space(const char *s, size_t size)
+{
+    while (size > 0 && is_space(s[size - 1]))
+        size--;
+    return size;
+}
+
 #endif

@@ -35,13 +35,6 @@ static inline bool is_closer(char c)
     return c == ')' || c == ']' || c == '}';
 }
 
-static inline size_t without_trailing_space(const char *s, size_t size)
-{
-    while (size > 0 && is_space(s[size - 1]))
-        size--;
-    return size;
-}
-
 /* Bytes up to the end of the line, without it. */
 static inline size_t line_size(const char *s, size_t size)
 {
