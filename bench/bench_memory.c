@@ -12,6 +12,7 @@
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/thread_pool.h"
+#include "median.h"
 #include "read_piece.h"
 
 #include <stdio.h>
@@ -42,12 +43,6 @@ static void read_share(void *context, int thread, int n_threads)
     b->rate[thread] = done / (now - began);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *) a, y = *(const double *) b;
-    return (x > y) - (x < y);
-}
-
 int main(int argc, char **argv)
 {
     static struct bench b;
@@ -67,9 +62,8 @@ int main(int argc, char **argv)
         for (int t = 0; t < n; t++)
             rates[round] += b.rate[t] * 1e-9;
     }
-    qsort(rates, ROUNDS, sizeof *rates, ascending);
     printf("{\"benchmark\": \"memory\", \"cpu\": \"%s\", \"threads\": %d, \"gb_s\": %.1f}\n", cpu_brand(), n,
-           rates[ROUNDS / 2]);
+           median(rates, ROUNDS));
     thread_pool_close(pool);
     memory_unmap(b.memory, (size_t) n * SHARE);
     return 0;

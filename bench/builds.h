@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { MOST_BUILDS = 8 };
 
@@ -34,14 +35,29 @@ static inline bool builds_open(struct builds *b, const char *level, int n, char 
     return true;
 }
 
-/* The product with panels of a type; NULL where a build has none. */
+/* The product with panels of a type; NULL and a message where a build has none. */
 static inline product_function builds_product(const struct builds *b, int build, const char *type)
 {
     product_function product;
     char symbol[100];
     snprintf(symbol, sizeof symbol, "matmul_%s_%s", type, b->level);
     *(void **) &product = dlsym(b->handles[build], symbol);
+    if (!product)
+        fprintf(stderr, "build %d has no %s\n", build + 1, symbol);
     return product;
+}
+
+/* The next number of a list with commas, which *list goes on behind; 0 and a message where there is none of 1 to most. */
+static inline int next_number(const char **list, int most)
+{
+    char *end;
+    long n = strtol(*list, &end, 10);
+    if (end == *list || n < 1 || n > most) {
+        fprintf(stderr, "%s: must be numbers from 1 to %d\n", *list, most);
+        return 0;
+    }
+    *list = *end == ',' ? end + 1 : end;
+    return (int) n;
 }
 
 #endif

@@ -14,17 +14,19 @@
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "builds.h"
+#include "median.h"
 
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "gguf/gguf.h"
+#include "kernel/panel.h"
 #include "model/pack.h"
 #include "model/step.h"
 
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { MOST_ROWS = 256, MOST_ROUNDS = 1 << 14, CONTEXT = 256 };
 
@@ -45,38 +47,28 @@ struct bench {
     int n_rounds;
 };
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *) a, y = *(const double *) b;
-    return (x > y) - (x < y);
-}
-
 static int faster(const void *a, const void *b)
 {
     return ascending(&((const struct round *) a)->all, &((const struct round *) b)->all);
 }
 
-static double median(double *values, int n)
+static bool take_product(struct bench *b, int build, enum tensor_type type, const char *name)
 {
-    qsort(values, (size_t) n, sizeof *values, ascending);
-    return values[n / 2];
+    product_function product = builds_product(&b->builds, build, name);
+    b->kernels[build].panel_product[type] = product;
+    return product;
 }
 
-/* Each level's table, with the products that a build has. */
-static void take_products(struct bench *b)
+/* This machine's kernels, with the products of quantised weights that each build has. */
+static bool take_products(struct bench *b)
 {
-    for (int i = 0; i < b->builds.n; i++) {
+#define TAKE(i, name, type, ...) && take_product(b, i, type, #name)
+    bool all = true;
+    for (int i = 0; i < b->builds.n && all; i++) {
         b->kernels[i] = *kernels_default();
-        for (uint32_t type = 0; type < TENSOR_TYPES; type++) {
-            char name[32] = "";
-            const char *known = tensor_type_known(type) ? tensor_type_name(type) : "";
-            for (size_t c = 0; known[c] && c + 1 < sizeof name; c++)
-                name[c] = (char) (known[c] >= 'A' && known[c] <= 'Z' ? known[c] + 32 : known[c]);
-            product_function product = builds_product(&b->builds, i, name);
-            if (product)
-                b->kernels[i].panel_product[type] = product;
-        }
+        all = true PANEL_Q8_TYPES(TAKE, i);
     }
+    return all;
 }
 
 static dsr1_status open_model(struct bench *b, const char *path, dsr1_error *err)
@@ -161,22 +153,18 @@ int main(int argc, char **argv)
         fprintf(stderr, "Usage: %s LEVEL MODEL ROWS SECONDS BUILD...\n", argv[0]);
         return 2;
     }
-    if (!builds_open(&b.builds, argv[1], argc - 5, argv + 5))
+    if (!builds_open(&b.builds, argv[1], argc - 5, argv + 5) || !take_products(&b))
         return 1;
-    take_products(&b);
     if (open_model(&b, argv[2], &err) != DSR1_OK) {
         fprintf(stderr, "steps: %s\n", err.message);
         return 1;
     }
-    char *end;
-    for (const char *rows = argv[3]; *rows; rows = *end == ',' ? end + 1 : end) {
-        long n = strtol(rows, &end, 10);
-        if (end == rows || n < 1 || n > MOST_ROWS) {
-            fprintf(stderr, "steps: %s: rows are numbers from 1 to %d\n", argv[3], MOST_ROWS);
+    for (const char *rows = argv[3]; *rows;) {
+        int n = next_number(&rows, MOST_ROWS);
+        if (n == 0)
             return 2;
-        }
-        run_rounds(&b, (int) n, seconds);
-        report(&b, (int) n);
+        run_rounds(&b, n, seconds);
+        report(&b, n);
     }
     return 0;
 }

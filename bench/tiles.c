@@ -11,6 +11,7 @@
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "builds.h"
+#include "median.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -28,12 +29,6 @@ struct bench {
     uint8_t *panels;
     size_t size;            /* of all panels */
 };
-
-static int descending(const void *a, const void *b)
-{
-    double x = *(const double *) a, y = *(const double *) b;
-    return (x < y) - (x > y);
-}
 
 /* Products a second with n panels, one after the other. */
 static double rate(product_function product, struct panel_product *p, const uint8_t *panels, int n, size_t panel_bytes)
@@ -61,10 +56,8 @@ static bool measure(const struct bench *b, enum tensor_type type, const char *na
     const int n_builds = b->builds.n;
     for (int i = 0; i < n_builds; i++) {
         product[i] = builds_product(&b->builds, i, name);
-        if (!product[i]) {
-            fprintf(stderr, "tiles: build %d has no products of %s and level %s\n", i + 1, name, b->builds.level);
+        if (!product[i])
             return false;
-        }
     }
     for (int c = 0; c < n_columns; c++) {
         for (int i = 0; i < N_IN; i++)
@@ -86,11 +79,10 @@ static bool measure(const struct bench *b, enum tensor_type type, const char *na
     printf("{\"type\": \"%s\", \"columns\": %d, \"from\": \"%s\", \"builds\": [", name, n_columns,
            b->from_memory ? "memory" : "cache");
     for (int i = 0; i < n_builds; i++) {
-        qsort(rates[i], (size_t) rounds, sizeof rates[i][0], descending);
-        double median = rates[i][rounds / 2];
+        double middle = median(rates[i], rounds);
         printf("%s{\"gop_s\": %.1f, \"gb_s\": %.2f, \"ratio\": %.3f}", i ? ", " : "",
-               median * 2e-9 * PANEL_ROWS * N_IN * n_columns, median * (double) panel_bytes * 1e-9,
-               median / rates[0][rounds / 2]);
+               middle * 2e-9 * PANEL_ROWS * N_IN * n_columns, middle * (double) panel_bytes * 1e-9,
+               middle / rates[0][rounds / 2]);
     }
     printf("]}\n");
     fflush(stdout);
@@ -105,14 +97,9 @@ static bool measure_all(const struct bench *b, char *types, const char *columns)
             fprintf(stderr, "tiles: %s is no type of quantised weights\n", name);
             return false;
         }
-        char *end;
-        for (const char *c = columns; *c; c = *end == ',' ? end + 1 : end) {
-            long n = strtol(c, &end, 10);
-            if (end == c || n < 1 || n > MOST_COLUMNS) {
-                fprintf(stderr, "tiles: %s: columns are numbers from 1 to %d\n", columns, MOST_COLUMNS);
-                return false;
-            }
-            if (!measure(b, (enum tensor_type) type, name, (int) n))
+        for (const char *c = columns; *c;) {
+            int n = next_number(&c, MOST_COLUMNS);
+            if (n == 0 || !measure(b, (enum tensor_type) type, name, n))
                 return false;
         }
     }
